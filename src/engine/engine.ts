@@ -1,0 +1,220 @@
+import type { Readable } from 'node:stream';
+import type { Images } from '../images/images.ts';
+import type { NetworkRecord, NetworkSpec, InterfaceStats } from '../network/network.ts';
+import type { Events } from './events.ts';
+import type { Container, ContainerSpec, EndpointSpec, Health, Resources, RestartPolicy } from './model.ts';
+import type { Exit, ExecSession, RuntimeStats, Streams, TerminalSize } from './runtime.ts';
+
+/**
+ * The engine as every API sees it. An API parses its own JSON into these types, calls, and renders; it never
+ * reaches below. Ids may be given as full id, name (with or without the leading slash) or unambiguous prefix.
+ */
+export interface Engine {
+  readonly containers: Containers;
+  readonly execs: Execs;
+  readonly images: Images;
+  readonly networks: Networks;
+  readonly volumes: Volumes;
+  readonly events: Events;
+  readonly system: System;
+  /** Stops serving: waits for running operations; workloads go on. */
+  close(): Promise<void>;
+}
+
+export interface Containers {
+  create(name: string | undefined, spec: ContainerSpec): Promise<{ id: string; warnings: string[] }>;
+  /** Throws `noSuchContainer`, `ambiguousId`. */
+  get(id: string): Container;
+  /** Newest first. */
+  list(): Container[];
+  /** Resolves to false when it ran already (Docker's 304). */
+  start(id: string): Promise<boolean>;
+  /** `timeout` seconds, −1 for ever, undefined: the container's own. False when it did not run. */
+  stop(id: string, options: { timeout?: number; signal?: string }): Promise<boolean>;
+  restart(id: string, options: { timeout?: number; signal?: string }): Promise<void>;
+  kill(id: string, signal: string | undefined): Promise<void>;
+  pause(id: string): Promise<void>;
+  unpause(id: string): Promise<void>;
+  rename(id: string, name: string): Promise<void>;
+  update(
+    id: string,
+    change: { resources: Resources; restartPolicy?: RestartPolicy },
+  ): Promise<{ warnings: string[] }>;
+  remove(id: string, options: { force: boolean; volumes: boolean }): Promise<void>;
+  /** Registered when this returns: await the promise inside for the outcome. */
+  wait(
+    id: string,
+    condition: 'not-running' | 'next-exit' | 'removed',
+    signal: AbortSignal,
+  ): { exit: Promise<{ code: number; error?: string }> };
+  prune(filters: Record<string, string[]>): Promise<{ removed: string[]; reclaimed: number }>;
+
+  attach(id: string): Promise<Streams>;
+  resize(id: string, size: TerminalSize): Promise<void>;
+  /** Stored output, then (with `follow`) what comes until the container stops. Times are nanosecond strings since 1970. */
+  logs(id: string, options: LogOptions, signal: AbortSignal): AsyncIterable<LogEntry>;
+  /** Rows of `ps` run against the container's processes. */
+  top(id: string, psArgs: string): Promise<{ titles: string[]; processes: string[][] }>;
+  /** Undefined when it does not run. */
+  stats(id: string): Promise<ContainerStats | undefined>;
+  changes(id: string): Promise<{ path: string; kind: 0 | 1 | 2 }[]>;
+  /** Bytes of the writable layer, and of the whole root. */
+  size(id: string): Promise<{ rw: number; root: number }>;
+
+  /** `docker cp`: see PathStat; all paths are resolved inside the container's root by the kernel. */
+  statPath(id: string, path: string): Promise<PathStat>;
+  readArchive(id: string, path: string): Promise<{ stat: PathStat; tar: Readable }>;
+  /** `tar` may be gzip or zstd. */
+  writeArchive(
+    id: string,
+    path: string,
+    tar: Readable,
+    options: { noOverwriteDirNonDir: boolean; copyUidGid: boolean },
+  ): Promise<void>;
+  export(id: string): Promise<Readable>;
+  commit(id: string, options: CommitOptions): Promise<{ imageId: string }>;
+}
+
+export interface LogOptions {
+  stdout: boolean;
+  stderr: boolean;
+  since?: string;
+  until?: string;
+  /** Last N entries; undefined: all. */
+  tail?: number;
+  follow: boolean;
+}
+
+export interface LogEntry {
+  stream: 'stdout' | 'stderr';
+  /** RFC 3339 with nanoseconds. */
+  time: string;
+  data: Buffer;
+}
+
+export interface ContainerStats {
+  id: string;
+  name: string;
+  runtime: RuntimeStats;
+  networks: Record<string, InterfaceStats>;
+  /** Nanoseconds of CPU the whole host spent. */
+  systemCpuUsage: number;
+  onlineCpus: number;
+}
+
+export interface PathStat {
+  name: string;
+  size: number;
+  /** Go's os.FileMode bits, as the header wants them. */
+  mode: number;
+  mtime: string;
+  linkTarget: string;
+}
+
+export interface CommitOptions {
+  ref?: string;
+  author: string;
+  comment: string;
+  pause: boolean;
+  changes: string[];
+  config?: Partial<ContainerSpec>;
+}
+
+export interface Execs {
+  create(containerId: string, options: ExecOptions): Promise<string>;
+  get(execId: string): ExecRecord;
+  start(
+    execId: string,
+    options: { detach: boolean; tty: boolean; size?: TerminalSize },
+  ): Promise<ExecSession | undefined>;
+  resize(execId: string, size: TerminalSize): Promise<void>;
+}
+
+export interface ExecOptions {
+  args: string[];
+  env: string[];
+  cwd: string;
+  user: string;
+  tty: boolean;
+  attachStdin: boolean;
+  attachStdout: boolean;
+  attachStderr: boolean;
+  privileged: boolean;
+  detachKeys?: string;
+  size?: TerminalSize;
+}
+
+export interface ExecRecord extends ExecOptions {
+  id: string;
+  containerId: string;
+  running: boolean;
+  exitCode: number | null;
+  pid: number;
+}
+
+export interface Networks {
+  create(spec: NetworkSpec, checkDuplicate: boolean): Promise<{ id: string; warning: string }>;
+  get(idOrName: string): NetworkRecord;
+  list(): NetworkRecord[];
+  remove(idOrName: string): Promise<void>;
+  connect(network: string, container: string, endpoint: EndpointSpec): Promise<void>;
+  disconnect(network: string, container: string, force: boolean): Promise<void>;
+  prune(filters: Record<string, string[]>): Promise<string[]>;
+}
+
+export interface Volume {
+  name: string;
+  driver: string;
+  mountpoint: string;
+  createdAt: string;
+  labels: Record<string, string>;
+  options: Record<string, string>;
+  anonymous: boolean;
+}
+
+export interface Volumes {
+  create(options: {
+    name?: string;
+    driver: string;
+    options: Record<string, string>;
+    labels: Record<string, string>;
+  }): Promise<Volume>;
+  get(name: string): Volume;
+  list(): Volume[];
+  /** Throws `conflict` naming the containers that use it; force makes a missing one no error. */
+  remove(name: string, force: boolean): Promise<void>;
+  prune(filters: Record<string, string[]>): Promise<{ removed: string[]; reclaimed: number }>;
+  /** Containers that use it. */
+  users(name: string): string[];
+  usage(name: string): Promise<number>;
+}
+
+export interface System {
+  info(): Promise<SystemInfo>;
+}
+
+export interface SystemInfo {
+  id: string;
+  name: string;
+  version: string;
+  kernelVersion: string;
+  operatingSystem: string;
+  osVersion: string;
+  architecture: string;
+  cpus: number;
+  memory: number;
+  dataRoot: string;
+  cgroupVersion: '1' | '2';
+  cgroupDriver: string;
+  runtimes: Record<string, { path: string; version: string }>;
+  securityOptions: string[];
+  warnings: string[];
+  debug: boolean;
+  startedAt: string;
+  limits: Record<
+    'memory' | 'swap' | 'cpuCfsPeriod' | 'cpuCfsQuota' | 'cpuShares' | 'cpuset' | 'pids' | 'oomKillDisable',
+    boolean
+  >;
+}
+
+export type { Exit, Health };

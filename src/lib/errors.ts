@@ -1,0 +1,100 @@
+/**
+ * The catalogue of everything that can go wrong in a way a user should hear about.
+ *
+ * Each entry is `[HTTP status, message template]`. A message says what was wrong, with which value, and what
+ * to do next. The HTTP edge turns it into Docker's error JSON, the command line into a line and an exit code;
+ * nothing in between formats text. Sections are rooms of the house: keep an entry in its own room's section.
+ */
+export const catalogue = {
+  // --- general
+  invalidParameter: [400, '{message}'],
+  conflict: [409, '{message}'],
+  internal: [500, '{message}'],
+  notImplemented: [501, '{what} is not supported by Isle'],
+  unavailable: [503, '{message}'],
+
+  // --- engine: containers, exec, volumes, events
+  noSuchContainer: [404, 'No such container: {id}'],
+  ambiguousId: [400, 'multiple {kind}s match the id prefix "{id}": give more characters of the id'],
+  nameInUse: [
+    409,
+    'Conflict. The container name "/{name}" is already in use by container "{id}". You have to remove (or rename) that container to be able to reuse that name.',
+  ],
+  invalidName: [
+    400,
+    'Invalid {kind} name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, at least two characters and at most 255',
+  ],
+
+  // --- images
+  noSuchImage: [404, 'No such image: {ref}'],
+  invalidReference: [400, 'invalid reference format: "{ref}": {why}'],
+
+  // --- network
+  noSuchNetwork: [404, 'network {id} not found'],
+  portInUse: [
+    500,
+    'driver failed programming external connectivity: Bind for {address} failed: port is already allocated ({owner})',
+  ],
+
+  // --- storage
+  noSuchVolume: [404, 'get {name}: no such volume'],
+
+  // --- runtimes
+  commandNotFound: [
+    400,
+    'failed to create task for container: exec: "{command}": executable file not found in $PATH',
+  ],
+  commandNotExecutable: [400, 'failed to create task for container: exec: "{command}": permission denied'],
+
+  // --- host
+  hostTool: [500, '{tool} failed: {message}'],
+} as const satisfies Record<string, readonly [number, string]>;
+
+export type ErrorCode = keyof typeof catalogue;
+
+type Placeholders<T extends string> = T extends `${string}{${infer P}}${infer Rest}`
+  ? P | Placeholders<Rest>
+  : never;
+
+/** The values a message template needs. */
+export type ErrorParams<C extends ErrorCode> = Record<
+  Placeholders<(typeof catalogue)[C][1]>,
+  string | number
+>;
+
+/** An error with a catalogue code; `status` is the HTTP status it becomes at the edge. */
+export class IsleError extends Error {
+  readonly code: ErrorCode;
+  readonly status: number;
+
+  constructor(code: ErrorCode, status: number, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'IsleError';
+    this.code = code;
+    this.status = status;
+  }
+}
+
+/** Makes (does not throw) the catalogue's error `code` with its template filled in. */
+export function isleError<C extends ErrorCode>(code: C, params: ErrorParams<C>, cause?: unknown): IsleError {
+  const [status, template] = catalogue[code];
+  const values: Record<string, string | number> = params;
+  const message = template.replace(/\{(\w+)\}/g, (_, key: string) => String(values[key]));
+  return new IsleError(code, status, message, cause);
+}
+
+/** True when `error` is an {@link IsleError} with one of `codes` (or any, when none is given). */
+export function isIsleError(error: unknown, ...codes: ErrorCode[]): error is IsleError {
+  return error instanceof IsleError && (codes.length === 0 || codes.includes(error.code));
+}
+
+/** The message of anything thrown, for wrapping as a cause or logging. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The `code` of a system error (`ENOENT`, …), or undefined. */
+export function errnoOf(error: unknown): string | undefined {
+  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;
+  return undefined;
+}

@@ -1,0 +1,42 @@
+/**
+ * The contract of layered root file systems. A layer is read-only, named by its chain id and unpacked once;
+ * a snapshot is a writable view over a stack of layers, named by its owner (a container id).
+ *
+ * Layout of the overlay implementation under the data root: `layers/<chain-id-hex>/diff`,
+ * `snapshots/<id>/{upper,work}`; the merged root is mounted by `mount` under the run root.
+ */
+export interface Snapshots {
+  /** True when the layer is complete and recorded. */
+  hasLayer(chainId: string): boolean;
+
+  /** A directory to unpack a layer into. Only `commitLayer` makes it visible; unfinished ones are swept on start. */
+  beginLayer(chainId: string): Promise<{ path: string; abandon(): Promise<void> }>;
+
+  /** Makes an unpacked layer visible under its chain id, durably. `size` is its unpacked size in bytes. */
+  commitLayer(chainId: string, layer: { parent?: string; diffId: string; size: number }): Promise<void>;
+
+  removeLayer(chainId: string): Promise<void>;
+
+  /** Makes the writable directories of snapshot `id` over `parent` (a chain id; undefined: over nothing). */
+  prepare(id: string, parent: string | undefined): Promise<void>;
+
+  /** Mounts snapshot `id` (once; a second call is a no-op) and returns the merged root. */
+  mount(id: string): Promise<string>;
+
+  unmount(id: string): Promise<void>;
+
+  /** What `id` changed over its layers, as `docker diff` shows it: 0 modified, 1 added, 2 deleted. */
+  changes(id: string): Promise<{ path: string; kind: 0 | 1 | 2 }[]>;
+
+  /** Bytes and inodes of the writable part. Sparse-aware: what the disk holds. */
+  usage(id: string): Promise<{ bytes: number; inodes: number }>;
+
+  /** Bytes of one layer. */
+  layerSize(chainId: string): number;
+
+  /** Unmounts and removes everything of `id`; idempotent. */
+  remove(id: string): Promise<void>;
+
+  /** After a restart: drops half-made layers, and snapshots and mounts whose owner is not in `known`. */
+  recover(known: ReadonlySet<string>): Promise<void>;
+}
