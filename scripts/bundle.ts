@@ -1,0 +1,71 @@
+/**
+ * Bundles the sources into `dist/`: the command line as one CommonJS file (fastest to load), the daemon and its
+ * worker threads as ES modules that share chunks. Failpoints are compiled away.
+ */
+import { globSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { build, type BuildOptions } from 'esbuild';
+
+const root = join(import.meta.dirname, '..');
+const dist = join(root, 'dist');
+const version = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version;
+
+const common: BuildOptions = {
+  bundle: true,
+  platform: 'node',
+  target: 'node26',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+  define: {
+    ISLE_BUNDLED: 'true',
+    ISLE_VERSION: JSON.stringify(version),
+    'process.env.ISLE_FAILPOINT': 'undefined',
+  },
+};
+
+mkdirSync(dist, { recursive: true });
+for (const name of readdirSync(dist)) if (name.endsWith('.mjs')) rmSync(join(dist, name));
+
+await Promise.all([bundleCommandLine(), bundleDaemon()]);
+
+for (const file of ['isle.cjs', 'cli.cjs', 'daemon.mjs']) {
+  if (statSync(join(dist, file)).size === 0) throw new Error(`dist/${file} is empty`);
+}
+
+async function bundleCommandLine(): Promise<void> {
+  await build({
+    ...common,
+    entryPoints: [join(root, 'src/cli/main.ts')],
+    format: 'cjs',
+    outfile: join(dist, 'cli.cjs'),
+  });
+  // The entry only turns on V8's code cache, so that the real file loads from it.
+  writeFileSync(
+    join(dist, 'isle.cjs'),
+    `require('node:module').enableCompileCache(require('node:path').join(__dirname, '.compile-cache'));\nrequire('./cli.cjs');\n`,
+  );
+}
+
+async function bundleDaemon(): Promise<void> {
+  const workers = globSync('src/**/*-worker.ts', { cwd: root });
+  const names = workers.map((file) => basename(file));
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice) throw new Error(`two workers are called ${twice}: their bundles would overwrite each other`);
+  await build({
+    ...common,
+    entryPoints: [
+      { in: join(root, 'src/daemon/main.ts'), out: 'daemon' },
+      ...workers.map((file) => ({ in: join(root, file), out: basename(file, '.ts') })),
+    ],
+    format: 'esm',
+    splitting: true,
+    outdir: dist,
+    outExtension: { '.js': '.mjs' },
+    chunkNames: 'chunk-[hash]',
+    banner: {
+      js: "import { createRequire as isleCreateRequire } from 'node:module'; const require = isleCreateRequire(import.meta.url);",
+    },
+  });
+}
