@@ -25,6 +25,18 @@ export const catalogue = {
     'Invalid {kind} name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, at least two characters and at most 255',
   ],
 
+  noSuchExec: [404, 'No such exec instance: {id}'],
+  notRunning: [409, 'container {id} is not running'],
+  newerDatabase: [
+    500,
+    'the database {path} has schema version {version}, this Isle knows up to {known}: it was written by a newer Isle. Start that one, or give another --data-root',
+  ],
+  dataRootInUse: [
+    500,
+    'the data root {path} is in use by another Isle daemon (process {pid}): stop that one, or give another --data-root',
+  ],
+  invalidConfig: [400, '{file}: {message}'],
+
   // --- images
   noSuchImage: [404, 'No such image: {ref}'],
   invalidReference: [400, 'invalid reference format: "{ref}": {why}'],

@@ -1,0 +1,164 @@
+import { renameSync } from 'node:fs';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { isleError, messageOf } from '../lib/errors.ts';
+import type { Store, Table } from '../lib/table.ts';
+import { applicationId, type Migration, migrations } from './schema.ts';
+import { salvage } from './salvage.ts';
+
+export interface DatabaseStore extends Store {
+  /** Where the damaged file lies now, when this open had to set one aside. What was readable has been kept. */
+  readonly setAside: { path: string; reason: string; documents: number } | undefined;
+  close(): void;
+}
+
+/**
+ * Opens (or makes) the engine's database. Every table is read once and then answered from memory; a write that
+ * returned is in the write-ahead log and survives `kill -9` of this process (`synchronous=NORMAL`: a power cut may
+ * take the last moments, never the consistency).
+ *
+ * An older schema is upgraded in one transaction. Throws `newerDatabase` when the file was written by a later Isle.
+ * A damaged file is renamed to `<path>.damaged-<time>`, and every document that can still be read is copied over.
+ */
+export function openStore(path: string, steps: readonly Migration[] = migrations): DatabaseStore {
+  try {
+    return new SqliteStore(openChecked(path, steps), undefined);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    const aside = `${path}.damaged-${new Date().toISOString().replace(/[:.]/g, '-')}`;
+    for (const suffix of ['', '-wal', '-shm']) moveIfThere(path + suffix, aside + suffix);
+    const database = openChecked(path, steps);
+    const documents = salvage(aside, database);
+    return new SqliteStore(database, { path: aside, reason: messageOf(error), documents });
+  }
+}
+
+function openChecked(path: string, steps: readonly Migration[]): DatabaseSync {
+  const database = new DatabaseSync(path, { timeout: 5000 });
+  try {
+    database.exec(`
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = NORMAL;
+      PRAGMA cache_size = -1024;
+      PRAGMA journal_size_limit = 8388608;
+    `);
+    const check = database.prepare('PRAGMA quick_check(1)').get() as { quick_check: string };
+    if (check.quick_check !== 'ok') throw new Damage(check.quick_check);
+    migrate(database, path, steps);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+function migrate(database: DatabaseSync, path: string, steps: readonly Migration[]): void {
+  const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number };
+  if (version > steps.length) throw isleError('newerDatabase', { path, version, known: steps.length });
+  if (version === steps.length) return;
+  database.exec('BEGIN IMMEDIATE');
+  try {
+    for (const step of steps.slice(version)) step(database);
+    database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${steps.length}; COMMIT`);
+  } catch (error) {
+    database.exec('ROLLBACK');
+    throw error;
+  }
+}
+
+class Damage extends Error {}
+
+/** SQLITE_CORRUPT (11) and SQLITE_NOTADB (26), with their extended codes. */
+function isDamage(error: unknown): boolean {
+  if (error instanceof Damage) return true;
+  if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return false;
+  return [11, 26].includes(error.errcode & 0xff);
+}
+
+function moveIfThere(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+  }
+}
+
+class SqliteStore implements DatabaseStore {
+  readonly setAside: DatabaseStore['setAside'];
+  #database: DatabaseSync;
+  #put: StatementSync;
+  #delete: StatementSync;
+  #tables = new Map<string, Map<string, unknown>>();
+  #depth = 0;
+  #touched = new Set<string>();
+
+  constructor(database: DatabaseSync, setAside: DatabaseStore['setAside']) {
+    this.#database = database;
+    this.setAside = setAside;
+    this.#put = database.prepare(
+      `INSERT INTO documents (collection, key, value) VALUES (?, ?, ?)
+       ON CONFLICT (collection, key) DO UPDATE SET value = excluded.value`,
+    );
+    this.#delete = database.prepare('DELETE FROM documents WHERE collection = ? AND key = ?');
+  }
+
+  table<T>(name: string): Table<T> {
+    const rows = this.#rows(name) as Map<string, T>;
+    return {
+      get: (key) => rows.get(key),
+      put: (key, value) => {
+        this.#touch(name);
+        this.#put.run(name, key, JSON.stringify(value));
+        rows.set(key, value);
+      },
+      delete: (key) => {
+        if (!rows.has(key)) return;
+        this.#touch(name);
+        this.#delete.run(name, key);
+        rows.delete(key);
+      },
+      all: () => [...rows.values()],
+    };
+  }
+
+  transaction<R>(change: () => R): R {
+    if (this.#depth > 0) return change();
+    this.#database.exec('BEGIN IMMEDIATE');
+    this.#depth++;
+    try {
+      const result = change();
+      this.#database.exec('COMMIT');
+      return result;
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      for (const name of this.#touched) this.#load(name);
+      throw error;
+    } finally {
+      this.#depth--;
+      this.#touched.clear();
+    }
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  #touch(name: string): void {
+    if (this.#depth > 0) this.#touched.add(name);
+  }
+
+  #rows(name: string): Map<string, unknown> {
+    return this.#tables.get(name) ?? this.#load(name);
+  }
+
+  /** Fills the (kept) map of a table from the database, in the order of first puts. */
+  #load(name: string): Map<string, unknown> {
+    const rows = this.#tables.get(name) ?? new Map<string, unknown>();
+    rows.clear();
+    const select = this.#database.prepare(
+      'SELECT key, value FROM documents WHERE collection = ? ORDER BY position',
+    );
+    for (const row of select.iterate(name)) rows.set(String(row.key), JSON.parse(String(row.value)));
+    this.#tables.set(name, rows);
+    return rows;
+  }
+}
