@@ -23,11 +23,12 @@ export interface Images {
   tag(nameOrId: string, newName: string): void;
 
   /**
-   * Removes a name, or all of it when asked by id. `inUse` says why an image may not go. Returns what happened in order.
+   * Removes a name, or all of it when asked by id. `inUse` names a container (a running one before others) that
+   * was made from an image. Returns what happened in order. Throws `conflict` in Docker's words.
    */
   remove(
     nameOrId: string,
-    options: { force: boolean; prune: boolean; inUse(imageId: string): string | undefined },
+    options: { force: boolean; prune: boolean; inUse(imageId: string): ImageUser | undefined },
   ): Promise<RemovedImage[]>;
 
   /** Removes dangling (or with `all` every unused) image; `keep` says which are in use. */
@@ -128,6 +129,12 @@ export interface HistoryEntry {
   size: number;
   comment: string;
   tags: string[];
+}
+
+/** A container that was made from an image. */
+export interface ImageUser {
+  containerId: string;
+  running: boolean;
 }
 
 export type RemovedImage = { untagged: string } | { deleted: string };

@@ -15,7 +15,11 @@ export interface Snapshots {
   /** Makes an unpacked layer visible under its chain id, durably. `size` is its unpacked size in bytes. */
   commitLayer(chainId: string, layer: { parent?: string; diffId: string; size: number }): Promise<void>;
 
+  /** Throws `conflict` while another layer or a snapshot stands on it. */
   removeLayer(chainId: string): Promise<void>;
+
+  /** Every complete layer. `used`: another layer or a snapshot stands on it. */
+  layers(): { chainId: string; parent?: string; diffId: string; size: number; used: boolean }[];
 
   /** Makes the writable directories of snapshot `id` over `parent` (a chain id; undefined: over nothing). */
   prepare(id: string, parent: string | undefined): Promise<void>;
