@@ -1,0 +1,46 @@
+/* Processes by descriptor, and resource limits. */
+#include "isle.h"
+#include <sys/pidfd.h>
+#include <sys/resource.h>
+#include <sys/prctl.h>
+
+static void run_pidfd_open(struct isle_op *op) { isle_done(op, pidfd_open((pid_t)op->a[0].i, 0)); }
+
+static void run_pidfd_signal(struct isle_op *op) {
+  isle_done(op, pidfd_send_signal((int)op->a[0].i, (int)op->a[1].i, NULL, 0));
+}
+
+/* getRlimit(pid, resource): two unsigned 64-bit numbers, soft and hard. */
+static void run_get_rlimit(struct isle_op *op) {
+  struct rlimit64 limit;
+  if (prlimit64((pid_t)op->a[0].i, (int)op->a[1].i, NULL, &limit)) {
+    op->error = errno;
+    return;
+  }
+  uint64_t *values = malloc(16);
+  if (!values) {
+    op->error = ENOMEM;
+    return;
+  }
+  values[0] = limit.rlim_cur;
+  values[1] = limit.rlim_max;
+  op->data = values;
+  op->size = 16;
+}
+
+static void run_set_rlimit(struct isle_op *op) {
+  struct rlimit64 limit = {.rlim_cur = (uint64_t)op->a[2].i, .rlim_max = (uint64_t)op->a[3].i};
+  isle_done(op, prlimit64((pid_t)op->a[0].i, (int)op->a[1].i, &limit, NULL));
+}
+
+static void run_close(struct isle_op *op) { isle_done(op, close((int)op->a[0].i)); }
+
+static const struct isle_call calls[] = {
+    {"pidfdOpen", "i", 'f', false, run_pidfd_open},
+    {"pidfdSignal", "ii", 'v', false, run_pidfd_signal},
+    {"getRlimit", "ii", 'b', false, run_get_rlimit},
+    {"setRlimit", "iiii", 'v', false, run_set_rlimit},
+    {"closeFd", "i", 'v', false, run_close},
+};
+
+void isle_init_process(napi_env env, napi_value exports) { ISLE_REGISTER(env, exports, calls); }
