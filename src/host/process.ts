@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 
+export { run, runOk, type RunOptions, type RunResult } from './run.ts';
+
 /**
  * When process `pid` started, in clock ticks since boot, or undefined when there is none. With the boot id it
  * names a process for good: pids are used again.
