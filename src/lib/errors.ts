@@ -13,6 +13,11 @@ export const catalogue = {
   notImplemented: [501, '{what} is not supported by Isle'],
   unavailable: [503, '{message}'],
 
+  // --- api
+  pageNotFound: [404, 'page not found'],
+  forbidden: [403, '{message}'],
+  bodyTooLarge: [413, 'the request body is larger than {limit} bytes'],
+
   // --- engine: containers, exec, volumes, events
   noSuchContainer: [404, 'No such container: {id}'],
   ambiguousId: [400, 'multiple {kind}s match the id prefix "{id}": give more characters of the id'],
