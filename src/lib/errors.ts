@@ -45,6 +45,28 @@ export const catalogue = {
   // --- images
   noSuchImage: [404, 'No such image: {ref}'],
   invalidReference: [400, 'invalid reference format: "{ref}": {why}'],
+  invalidManifest: [400, 'refused the manifest {digest}: {why}'],
+  invalidImageConfig: [400, 'refused the image configuration {digest}: {why}'],
+  manifestUnknown: [404, 'manifest for {ref} not found: {reason}'],
+  pullDenied: [
+    404,
+    "pull access denied for {repository}, repository does not exist or may require 'docker login': {reason}",
+  ],
+  pushDenied: [403, 'push access denied for {repository}: {reason}'],
+  noMatchingPlatform: [
+    404,
+    'no matching manifest for {wanted} in the manifest list entries of {ref}: it has {available}',
+  ],
+  platformMismatch: [
+    404,
+    'image with reference {ref} was found but does not match the specified platform: wanted {wanted}, actual: {actual}',
+  ],
+  digestMismatch: [500, '{what}: expected {expected}, but the content is {actual}: it was damaged or tampered with'],
+  registryUnauthorized: [401, 'registry {host}: unauthorized: {reason}'],
+  registryUnreachable: [500, 'cannot reach registry {host}: {reason}'],
+  registryRateLimited: [429, 'registry {host}: too many requests: {reason}'],
+  registryAnswer: [500, 'registry {host} answered {what}'],
+  blobUnknown: [404, 'registry {host} does not have {digest}'],
 
   // --- network
   noSuchNetwork: [404, 'network {id} not found'],
