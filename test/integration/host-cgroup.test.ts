@@ -23,9 +23,12 @@ after(async () => {
   for (const tree of trees) await tree.cgroup(`/${name}`).remove();
 });
 
-async function sleeper(cgroup: Cgroup): Promise<ChildProcess> {
-  const child = spawn('sh', ['-c', 'sleep 1000 & sleep 1000 & wait'], { stdio: 'ignore' });
+/** A shell with two children, all in the group: it forks only after it was moved. */
+async function sleepers(cgroup: Cgroup): Promise<ChildProcess> {
+  const script = 'read x; sleep 1000 & sleep 1000 & wait';
+  const child = spawn('sh', ['-c', script], { stdio: ['pipe', 'ignore', 'ignore'] });
   await cgroup.add(child.pid!);
+  child.stdin!.end('go\n');
   return child;
 }
 
@@ -35,15 +38,11 @@ for (const tree of trees) {
     assert.equal(await cgroup.exists(), false);
     await cgroup.create();
     await cgroup.create();
-    const child = spawn('sh', ['-c', 'read x; sleep 1000 & sleep 1000 & wait'], {
-      stdio: ['pipe', 'ignore', 'ignore'],
-    });
-    await cgroup.add(child.pid!);
-    child.stdin!.end('go\n');
+    const child = await sleepers(cgroup);
     while ((await cgroup.processes()).length < 3) await delay(5);
     const below = tree.cgroup(`/${name}/one/below`);
     await below.create();
-    const second = await sleeper(below);
+    const second = await sleepers(below);
     assert.ok((await cgroup.processes()).includes(second.pid!));
 
     await cgroup.freeze();
@@ -67,7 +66,7 @@ for (const tree of trees) {
   test(`${tree.mode}: removing waits for processes that are just ending`, async () => {
     const cgroup = tree.cgroup(`/${name}/busy`);
     await cgroup.create();
-    const child = await sleeper(cgroup);
+    const child = await sleepers(cgroup);
     const removing = cgroup.remove();
     await delay(20);
     await cgroup.kill();

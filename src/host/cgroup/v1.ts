@@ -122,11 +122,10 @@ class CgroupV1 implements Cgroup {
     const { unified } = this.#layout;
     if (unified !== undefined && (await this.#killUnified(join(unified, this.path)))) return;
     await until('kill', async () => {
-      const pids = await this.processes();
-      if (pids.length === 0) return true;
+      if ((await this.#everywhere()).size === 0) return true;
       // Frozen, nothing can fork away between the list and the signals; the signals act on thawing.
       await this.#tryFreeze();
-      for (const pid of await this.processes()) signal(pid);
+      for (const pid of await this.#everywhere()) signal(pid);
       await this.thaw().catch(ignoreGone);
       return false;
     });
@@ -264,7 +263,13 @@ class CgroupV1 implements Cgroup {
     }
     await this.thaw().catch(ignoreGone);
     await until('kill', async () => (await processesIn(directory)).length === 0);
-    return (await this.processes()).length === 0;
+    return (await this.#everywhere()).size === 0;
+  }
+
+  /** A process may be in the group in some hierarchies only: it was moved, or forked while being moved. */
+  async #everywhere(): Promise<Set<number>> {
+    const found = await Promise.all(this.#directories().map((directory) => processesIn(directory)));
+    return new Set(found.flat());
   }
 
   #directories(): string[] {
