@@ -23,7 +23,17 @@ export interface ContentStore {
   /** A whole small blob (manifest, configuration); verified again while reading. Throws when over `limit` bytes. */
   read(digest: string, limit?: number): Promise<Buffer>;
 
+  /**
+   * Verified while streaming: a damaged blob is set aside and the stream fails with `blobCorrupt` before its end, so that
+   * the next pull replaces it.
+   */
   open(digest: string): Readable;
+
+  /** What an unpacker reads. A blob that is not there throws `noSuchBlob`. */
+  source(digest: string): BlobSource;
+
+  /** Reads the blob again. False when it was damaged; it is then set aside. */
+  verify(digest: string): Promise<boolean>;
 
   /**
    * Starts or continues the blob `expected`. Bytes that an interrupted try left are kept and counted in `offset`.
@@ -43,11 +53,27 @@ export interface ContentStore {
   recover(): Promise<void>;
 }
 
+/** A blob's file, whole or still growing. */
+export interface BlobSource {
+  path: string;
+  /** Where the file goes when it is whole: it may have moved before the reader opens it. */
+  finalPath?: string;
+  /** Bytes the blob has when it is whole. */
+  size: number;
+  /**
+   * Set while the blob is being downloaded into `path`: one BigInt64 that counts the bytes there; negative when they
+   * were dropped or the download was given up. Changes are notified (`Atomics.notify`).
+   */
+  written?: SharedArrayBuffer;
+}
+
 export interface Ingest {
   /** True when the blob is there already: nothing to write. */
   readonly done: boolean;
   /** Bytes already here: ask the registry for the rest by Range. */
   readonly offset: number;
+  /** For an unpacker that follows the download: its result counts only after `commit` succeeded. */
+  source(): BlobSource;
   /** Drops what is here (the registry ignored the Range): offset becomes 0. */
   restart(): Promise<void>;
   /** Appends; hashing happens off the event loop or in small steps. May be called again after a failed stream. */

@@ -13,11 +13,6 @@ export const catalogue = {
   notImplemented: [501, '{what} is not supported by Isle'],
   unavailable: [503, '{message}'],
 
-  // --- api
-  pageNotFound: [404, 'page not found'],
-  forbidden: [403, '{message}'],
-  bodyTooLarge: [413, 'the request body is larger than {limit} bytes'],
-
   // --- engine: containers, exec, volumes, events
   noSuchContainer: [404, 'No such container: {id}'],
   ambiguousId: [400, 'multiple {kind}s match the id prefix "{id}": give more characters of the id'],
@@ -44,29 +39,15 @@ export const catalogue = {
 
   // --- images
   noSuchImage: [404, 'No such image: {ref}'],
+  invalidLayer: [500, 'failed to register layer: {why}'],
+  invalidArchive: [400, 'the archive cannot be used: {why}'],
+  noSuchBlob: [404, 'blob {digest} is not in the content store: pull or load its image again'],
+  blobMismatch: [500, 'blob {digest} failed verification: {why}'],
+  blobCorrupt: [
+    500,
+    'blob {digest} was damaged on disk ({why}); it has been set aside as {aside}: pull its image again to replace it',
+  ],
   invalidReference: [400, 'invalid reference format: "{ref}": {why}'],
-  invalidManifest: [400, 'refused the manifest {digest}: {why}'],
-  invalidImageConfig: [400, 'refused the image configuration {digest}: {why}'],
-  manifestUnknown: [404, 'manifest for {ref} not found: {reason}'],
-  pullDenied: [
-    404,
-    "pull access denied for {repository}, repository does not exist or may require 'docker login': {reason}",
-  ],
-  pushDenied: [403, 'push access denied for {repository}: {reason}'],
-  noMatchingPlatform: [
-    404,
-    'no matching manifest for {wanted} in the manifest list entries of {ref}: it has {available}',
-  ],
-  platformMismatch: [
-    404,
-    'image with reference {ref} was found but does not match the specified platform: wanted {wanted}, actual: {actual}',
-  ],
-  digestMismatch: [500, '{what}: expected {expected}, but the content is {actual}: it was damaged or tampered with'],
-  registryUnauthorized: [401, 'registry {host}: unauthorized: {reason}'],
-  registryUnreachable: [500, 'cannot reach registry {host}: {reason}'],
-  registryRateLimited: [429, 'registry {host}: too many requests: {reason}'],
-  registryAnswer: [500, 'registry {host} answered {what}'],
-  blobUnknown: [404, 'registry {host} does not have {digest}'],
 
   // --- network
   noSuchNetwork: [404, 'network {id} not found'],
@@ -76,6 +57,10 @@ export const catalogue = {
   ],
 
   // --- storage
+  diskFull: [
+    500,
+    'no space left on the disk that holds {path} while {what}: free some space (for example with "docker system prune") and try again',
+  ],
   noSuchVolume: [404, 'get {name}: no such volume'],
 
   // --- runtimes

@@ -1,0 +1,95 @@
+import type { Transform } from 'node:stream';
+import zlib from 'node:zlib';
+import { TarError } from './tar/entry.ts';
+
+export type Compression = 'gzip' | 'zstd' | 'none';
+
+/** Large pieces: each costs a trip to the thread pool and back. */
+const chunkSize = 1 << 20;
+
+/** What the first bytes (six or more, when there are so many) of a stream say. Throws for formats that Isle does not read. */
+export function detectCompression(head: Buffer): Compression {
+  if (head[0] === 0x1f && head[1] === 0x8b) return 'gzip';
+  if (head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528) return 'zstd';
+  // A skippable frame may lead a zstd stream.
+  if (head.length >= 4 && (head.readUInt32LE(0) & 0xfffffff0) >>> 0 === 0x184d2a50) return 'zstd';
+  for (const [magic, name] of foreign) {
+    if (head.subarray(0, magic.length).equals(magic)) {
+      throw new TarError(`it is compressed with ${name}, which is not supported: use gzip, zstd or none`);
+    }
+  }
+  return 'none';
+}
+
+const foreign: [Buffer, string][] = [
+  [Buffer.from('BZh'), 'bzip2'],
+  [Buffer.from('fd377a585a00', 'hex'), 'xz'],
+  [Buffer.from('04224d18', 'hex'), 'lz4'],
+];
+
+/** A stream that undoes `compression`, or undefined when there is nothing to undo. */
+export function decompressor(compression: Compression): Transform | undefined {
+  if (compression === 'gzip') return zlib.createGunzip({ chunkSize });
+  if (compression === 'zstd') return zlib.createZstdDecompress({ chunkSize });
+  return undefined;
+}
+
+/** The plain bytes of `source`, whatever of the three it is. Works on its first piece, and passes errors on. */
+export async function* decompressed(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const pieces = source[Symbol.asyncIterator]();
+  let head = await pieces.next();
+  let first: Buffer = head.done ? Buffer.alloc(0) : head.value;
+  while (!head.done && first.length < 6) {
+    head = await pieces.next();
+    if (!head.done) first = Buffer.concat([first, head.value]);
+  }
+  const rest = join(first, pieces);
+  const undo = decompressor(detectCompression(first));
+  if (undo === undefined) return yield* rest;
+  const feeding = feed(rest, undo);
+  try {
+    yield* undo as AsyncIterable<Buffer>;
+    await feeding;
+  } catch (error) {
+    throw explain(error);
+  } finally {
+    undo.destroy();
+    await feeding.catch(() => undefined);
+  }
+}
+
+async function* join(first: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+  if (first.length > 0) yield first;
+  for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
+}
+
+async function feed(source: AsyncIterable<Buffer>, into: Transform): Promise<void> {
+  try {
+    for await (const piece of source) {
+      if (into.destroyed) return;
+      if (!into.write(piece)) await drained(into);
+    }
+    into.end();
+  } catch (error) {
+    into.destroy(error instanceof Error ? error : new Error(String(error)));
+    throw error;
+  }
+}
+
+function drained(stream: Transform): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stream.off('drain', done).off('close', done);
+      resolve();
+    };
+    stream.on('drain', done).on('close', done);
+  });
+}
+
+/** zlib's own words say nothing to a user. */
+function explain(error: unknown): unknown {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  if (!/^(Z_|ZSTD_|ERR_ZLIB|ERR_BUFFER_TOO)/.test(code)) return error;
+  const message = (error as Error).message;
+  return new TarError(`its compressed data is damaged (${message})`, { cause: error });
+}
