@@ -1,8 +1,8 @@
 /* Processes by descriptor, and resource limits. */
 #include "isle.h"
+#include <sys/eventfd.h>
 #include <sys/pidfd.h>
 #include <sys/resource.h>
-#include <sys/prctl.h>
 
 static void run_pidfd_open(struct isle_op *op) { isle_done(op, pidfd_open((pid_t)op->a[0].i, 0)); }
 
@@ -35,11 +35,20 @@ static void run_set_rlimit(struct isle_op *op) {
 
 static void run_close(struct isle_op *op) { isle_done(op, close((int)op->a[0].i)); }
 
+static void run_eventfd(struct isle_op *op) { isle_done(op, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+
+static void run_drain_eventfd(struct isle_op *op) {
+  eventfd_t value;
+  if (eventfd_read((int)op->a[0].i, &value) && errno != EAGAIN) op->error = errno;
+}
+
 static const struct isle_call calls[] = {
     {"pidfdOpen", "i", 'f', false, run_pidfd_open},
     {"pidfdSignal", "ii", 'v', false, run_pidfd_signal},
     {"getRlimit", "ii", 'b', false, run_get_rlimit},
     {"setRlimit", "iiii", 'v', false, run_set_rlimit},
+    {"eventfd", "", 'f', false, run_eventfd},
+    {"drainEventfd", "i", 'v', false, run_drain_eventfd},
     {"closeFd", "i", 'v', false, run_close},
 };
 

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Images } from '../images/images.ts';
-import type { NetworkRecord, NetworkSpec, InterfaceStats } from '../network/network.ts';
+import type { Attachment, NetworkRecord, NetworkSpec, InterfaceStats } from '../network/network.ts';
 import type { Events } from './events.ts';
 import type { Container, ContainerSpec, EndpointSpec, Health, Resources, RestartPolicy } from './model.ts';
 import type { Exit, ExecSession, RuntimeStats, Streams, TerminalSize } from './runtime.ts';
@@ -27,6 +27,8 @@ export interface Containers {
   get(id: string): Container;
   /** Newest first. */
   list(): Container[];
+  /** The network of its pod as it is now (with the real host ports); undefined when it has none or does not run. */
+  attachment(id: string): Attachment | undefined;
   /** Resolves to false when it ran already (Docker's 304). */
   start(id: string): Promise<boolean>;
   /** `timeout` seconds, −1 for ever, undefined: the container's own. False when it did not run. */

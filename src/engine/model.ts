@@ -58,6 +58,8 @@ export interface MountSpec {
   driverOptions?: Record<string, string>;
   labels?: Record<string, string>;
   tmpfs?: { size?: number; mode?: number; options?: string[] };
+  /** The options of `-v SOURCE:TARGET:OPTIONS`, as written; inspect shows them. */
+  mode?: string;
   /** How it was asked for; decides whether it is shown in HostConfig.Binds or HostConfig.Mounts. */
   origin: 'binds' | 'mounts' | 'tmpfs' | 'image';
 }

@@ -13,6 +13,11 @@ export const catalogue = {
   notImplemented: [501, '{what} is not supported by Isle'],
   unavailable: [503, '{message}'],
 
+  // --- api
+  pageNotFound: [404, 'page not found'],
+  forbidden: [403, '{message}'],
+  bodyTooLarge: [413, 'the request body is larger than {limit} bytes'],
+
   // --- engine: containers, exec, volumes, events
   noSuchContainer: [404, 'No such container: {id}'],
   ambiguousId: [400, 'multiple {kind}s match the id prefix "{id}": give more characters of the id'],
@@ -48,6 +53,28 @@ export const catalogue = {
     'blob {digest} was damaged on disk ({why}); it has been set aside as {aside}: pull its image again to replace it',
   ],
   invalidReference: [400, 'invalid reference format: "{ref}": {why}'],
+  invalidManifest: [400, 'refused the manifest {digest}: {why}'],
+  invalidImageConfig: [400, 'refused the image configuration {digest}: {why}'],
+  manifestUnknown: [404, 'manifest for {ref} not found: {reason}'],
+  pullDenied: [
+    404,
+    "pull access denied for {repository}, repository does not exist or may require 'docker login': {reason}",
+  ],
+  pushDenied: [403, 'push access denied for {repository}: {reason}'],
+  noMatchingPlatform: [
+    404,
+    'no matching manifest for {wanted} in the manifest list entries of {ref}: it has {available}',
+  ],
+  platformMismatch: [
+    404,
+    'image with reference {ref} was found but does not match the specified platform: wanted {wanted}, actual: {actual}',
+  ],
+  digestMismatch: [500, '{what}: expected {expected}, but the content is {actual}: it was damaged or tampered with'],
+  registryUnauthorized: [401, 'registry {host}: unauthorized: {reason}'],
+  registryUnreachable: [500, 'cannot reach registry {host}: {reason}'],
+  registryRateLimited: [429, 'registry {host}: too many requests: {reason}'],
+  registryAnswer: [500, 'registry {host} answered {what}'],
+  blobUnknown: [404, 'registry {host} does not have {digest}'],
 
   // --- network
   noSuchNetwork: [404, 'network {id} not found'],

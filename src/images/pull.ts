@@ -1,0 +1,154 @@
+import { isleError } from '../lib/errors.ts';
+import { failpoint } from '../lib/failpoint.ts';
+import { shortId } from '../lib/ids.ts';
+import { parseImageConfig, type ParsedConfig } from './config-parse.ts';
+import type { ImageIndex } from './image-index.ts';
+import type { Image, PullOptions } from './images.ts';
+import { LayerWork, type LayerParts, type LayerSpec } from './layer-work.ts';
+import { maxConfigBytes } from './manifest.ts';
+import type { Pins } from './pins.ts';
+import { formatPlatform, satisfiesPlatform } from './platform.ts';
+import { layerLines } from './progress.ts';
+import { familiarName, parseReference, withDefaultTag, type Reference } from './reference.ts';
+import { imageRecord, layersOf } from './register.ts';
+import { downloadBlob } from './registry/download.ts';
+import { RemoteRepository } from './registry/repository.ts';
+import { pullError } from './registry/user-errors.ts';
+import { resolveImage, type ResolvedImage } from './resolve.ts';
+
+export interface PullParts extends LayerParts {
+  index: ImageIndex;
+  pins: Pins;
+}
+
+/** Brings images from registries. */
+export class Puller {
+  readonly #parts: PullParts;
+  readonly #layers: LayerWork;
+
+  constructor(parts: PullParts) {
+    this.#parts = parts;
+    this.#layers = new LayerWork(parts);
+  }
+
+  /** See `Images.pull`. With `allTags` every tag of the repository; the last image is returned. */
+  async pull(text: string, options: PullOptions): Promise<Image> {
+    const named = parseReference(text);
+    try {
+      if (!options.allTags) return await this.#pullOne(withDefaultTag(named), options);
+      return await this.#pullAll(named, options);
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      throw pullError(withDefaultTag(named), error);
+    }
+  }
+
+  async #pullAll(named: Reference, options: PullOptions): Promise<Image> {
+    if (named.tag || named.digest)
+      throw isleError('invalidParameter', { message: "tag can't be used with --all-tags/-a" });
+    const tags = await new RemoteRepository(this.#parts.connections, named, options.auth).tags(
+      options.signal,
+    );
+    let last: Image | undefined;
+    for (const tag of tags) last = await this.#pullOne({ ...named, tag }, options);
+    if (!last)
+      throw isleError('manifestUnknown', { ref: familiarName(named), reason: 'the repository has no tags' });
+    return last;
+  }
+
+  async #pullOne(ref: Reference, options: PullOptions): Promise<Image> {
+    const { signal, onProgress } = options;
+    const { index, pins, connections } = this.#parts;
+    const repository = new RemoteRepository(connections, ref, options.auth);
+    const image = await resolveImage(repository, ref, { platform: options.platform, signal });
+    onProgress({ status: `Pulling from ${ref.path}`, id: ref.digest ?? ref.tag });
+
+    const { manifest } = image;
+    const blobs = [
+      image.descriptor.digest,
+      manifest.config.digest,
+      ...manifest.layers.map(({ digest }) => digest),
+    ];
+    using _blobs = await pins.pin(blobs);
+    const config = await this.#configuration(repository, image, ref, signal);
+    const specs = layerSpecs(image, config);
+    using _layers = await pins.pin(specs.map(({ chainId }) => chainId));
+    await this.#bringLayers(repository, specs, options);
+    return await this.#record(ref, image, onProgress, index);
+  }
+
+  async #configuration(
+    repository: RemoteRepository,
+    image: ResolvedImage,
+    ref: Reference,
+    signal: AbortSignal | undefined,
+  ): Promise<ParsedConfig> {
+    const { content, connections } = this.#parts;
+    const descriptor = image.manifest.config;
+    await downloadBlob(repository, content, descriptor, { connections, signal });
+    const config = parseImageConfig(await content.read(descriptor.digest, maxConfigBytes), descriptor.digest);
+    const actual = { os: config.os, architecture: config.architecture, variant: config.variant };
+    if (config.os !== 'linux' || (image.wanted && !satisfiesPlatform(actual, image.wanted)))
+      throw isleError('platformMismatch', {
+        ref: familiarName(ref),
+        wanted: formatPlatform(image.wanted ?? { os: 'linux', architecture: config.architecture }),
+        actual: formatPlatform(actual),
+      });
+    return config;
+  }
+
+  /** All layers at once; the first that fails ends the others (what they verified stays). */
+  async #bringLayers(repository: RemoteRepository, specs: LayerSpec[], options: PullOptions): Promise<void> {
+    const { onProgress, signal } = options;
+    const failed = new AbortController();
+    const either = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal;
+    const missing = specs.filter((layer) => {
+      const here = this.#layers.isHere(layer);
+      onProgress({
+        status: here ? 'Already exists' : 'Pulling fs layer',
+        id: shortId(layer.digest),
+        progressDetail: {},
+      });
+      return !here;
+    });
+    const running = missing.map(async (layer) => {
+      try {
+        const onEvent = layerLines(layer, onProgress);
+        await this.#layers.bring(layer, repository, { signal: either, onEvent });
+      } catch (error) {
+        failed.abort(error);
+        throw error;
+      }
+    });
+    await Promise.allSettled(running);
+    signal?.throwIfAborted();
+    failed.signal.throwIfAborted();
+  }
+
+  async #record(
+    ref: Reference,
+    image: ResolvedImage,
+    onProgress: PullOptions['onProgress'],
+    index: ImageIndex,
+  ): Promise<Image> {
+    await this.#parts.content.put(image.content);
+    const record = await imageRecord(this.#parts, image.descriptor);
+    const known = index.imageOf(ref)?.id === record.id;
+    const byDigest: Reference = { domain: ref.domain, path: ref.path, digest: image.digest };
+    failpoint('images.record.before');
+    index.put(record, ref.tag && !ref.digest ? [ref, byDigest] : [byDigest]);
+    failpoint('images.record.after');
+    onProgress({ status: `Digest: ${image.digest}` });
+    const what = known ? 'Image is up to date' : 'Downloaded newer image';
+    onProgress({ status: `Status: ${what} for ${familiarName(ref)}` });
+    const recorded = index.record(record.id) ?? record;
+    return index.view(recorded);
+  }
+}
+
+function layerSpecs(image: ResolvedImage, config: ParsedConfig): LayerSpec[] {
+  const specs: LayerSpec[] = [];
+  for (const layer of layersOf(image.manifest, config.diffIds))
+    specs.push({ ...layer, parent: specs.at(-1) });
+  return specs;
+}

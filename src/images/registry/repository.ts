@@ -1,0 +1,239 @@
+import type { IncomingMessage } from 'node:http';
+import { createHash } from 'node:crypto';
+import { isleError } from '../../lib/errors.ts';
+import type { Descriptor } from '../content-store.ts';
+import type { RegistryAuth } from '../images.ts';
+import { manifestTypes } from '../media-types.ts';
+import { maxManifestBytes } from '../manifest.ts';
+import { isDigest, type Reference } from '../reference.ts';
+import { UnexpectedAnswer } from './answers.ts';
+import { discard, guardedBody, readBody } from './body.ts';
+import { NetworkError, type Connections } from './connections.ts';
+import { endpointsOf } from './endpoints.ts';
+import { withRetries } from './retry.ts';
+import { RegistrySession } from './session.ts';
+
+const maxTagList = 4 * 1024 * 1024;
+const maxTagPages = 1000;
+const metadataTries = 4;
+
+export interface RemoteManifest {
+  content: Buffer;
+  digest: string;
+  /** The Content-Type it came with. */
+  mediaType: string | undefined;
+}
+
+export interface BlobStream {
+  /** Where in the blob `body` starts: the asked-for offset, or 0 when the registry ignored the Range. */
+  start: number;
+  etag: string | undefined;
+  body: AsyncIterable<Buffer>;
+}
+
+/**
+ * Reads from one repository of a registry, through its mirrors first. The first endpoint that answers serves
+ * what follows; when it cannot, the next one is tried.
+ */
+export class RemoteRepository {
+  readonly ref: Reference;
+  readonly #connections: Connections;
+  readonly #sessions: RegistrySession[];
+  readonly #scopes: string[];
+  #current = 0;
+
+  constructor(connections: Connections, ref: Reference, auth: RegistryAuth | undefined) {
+    this.ref = ref;
+    this.#connections = connections;
+    this.#sessions = endpointsOf(ref.domain, connections.config, 'pull').map(
+      (endpoint) => new RegistrySession(connections, endpoint, auth),
+    );
+    this.#scopes = [`repository:${ref.path}:pull`];
+  }
+
+  /**
+   * The manifest of a tag or digest, verified against the digest it was asked by or announced with. Throws
+   * `UnexpectedAnswer`, `NetworkError`, `digestMismatch`, `invalidManifest`.
+   */
+  manifest(reference: string, signal?: AbortSignal): Promise<RemoteManifest> {
+    return this.#try(signal, (session) => this.#fetchManifest(session, reference, signal));
+  }
+
+  /** The digest a tag has now, without counting as a pull at rate-limited registries. Undefined: not told. */
+  manifestDigest(reference: string, signal?: AbortSignal): Promise<string | undefined> {
+    return this.#try(signal, async (session) => {
+      const { response } = await this.#get(session, `manifests/${reference}`, signal, 'HEAD');
+      discard(response);
+      const digest = response.headers['docker-content-digest'];
+      return typeof digest === 'string' && isDigest(digest) ? digest : undefined;
+    });
+  }
+
+  /** Opens a blob from `offset` on. `etag` is what an earlier try of the same blob told. */
+  blob(
+    blob: Descriptor,
+    offset: number,
+    options: { etag?: string; signal?: AbortSignal },
+  ): Promise<BlobStream> {
+    return this.#across(async (session) => {
+      const range: Record<string, string> = offset > 0 ? { range: `bytes=${offset}-` } : {};
+      // A weak ETag cannot vouch for bytes (RFC 9110, section 13.1.5); the digest does in the end anyway.
+      if (offset > 0 && options.etag && !options.etag.startsWith('W/')) range['if-range'] = options.etag;
+      const { response, url } = await session.request({
+        method: 'GET',
+        path: `v2/${this.ref.path}/blobs/${blob.digest}`,
+        headers: { ...range, 'accept-encoding': 'identity' },
+        scopes: this.#scopes,
+        expect: offset > 0 ? [200, 206, 416] : [200],
+        signal: options.signal,
+      });
+      return this.#openStream(response, url.host, blob, offset);
+    });
+  }
+
+  /** Every tag of the repository. */
+  async tags(signal?: AbortSignal): Promise<string[]> {
+    return this.#try(signal, async (session) => {
+      const tags: string[] = [];
+      let path: string | URL | undefined = `v2/${this.ref.path}/tags/list?n=1000`;
+      for (let page = 0; path !== undefined; page++) {
+        if (page >= maxTagPages) throw this.#wrong('with an endless list of tags');
+        const { response, url } = await session.request({
+          method: 'GET',
+          path,
+          scopes: this.#scopes,
+          expect: [200],
+          signal,
+        });
+        const body = await readBody(response, url.host, maxTagList, this.#connections.timeouts);
+        tags.push(...this.#parseTags(body));
+        const next = /<([^>]+)>\s*;\s*rel="?next"?/.exec(String(response.headers.link ?? ''))?.[1];
+        path = next === undefined ? undefined : session.resolve(next, url);
+      }
+      return tags;
+    });
+  }
+
+  async #fetchManifest(
+    session: RegistrySession,
+    reference: string,
+    signal?: AbortSignal,
+  ): Promise<RemoteManifest> {
+    const { response, url } = await this.#get(session, `manifests/${reference}`, signal, 'GET');
+    const content = await readBody(response, url.host, maxManifestBytes, this.#connections.timeouts);
+    if (!content)
+      throw isleError('invalidManifest', {
+        digest: reference,
+        why: `it is larger than ${maxManifestBytes} bytes`,
+      });
+    const digest = `sha256:${createHash('sha256').update(content).digest('hex')}`;
+    const announced = response.headers['docker-content-digest'];
+    const expected = isDigest(reference) ? reference : announced;
+    if (typeof expected === 'string' && isDigest(expected) && expected !== digest)
+      throw isleError('digestMismatch', { what: `manifest ${this.ref.path}`, expected, actual: digest });
+    return { content, digest, mediaType: response.headers['content-type'] };
+  }
+
+  #get(session: RegistrySession, what: string, signal: AbortSignal | undefined, method: 'GET' | 'HEAD') {
+    return session.request({
+      method,
+      path: `v2/${this.ref.path}/${what}`,
+      headers: { accept: manifestTypes.join(', ') },
+      scopes: this.#scopes,
+      expect: [200],
+      signal,
+    });
+  }
+
+  async #openStream(
+    response: IncomingMessage,
+    host: string,
+    blob: Descriptor,
+    offset: number,
+  ): Promise<BlobStream> {
+    if (response.statusCode === 416) {
+      discard(response);
+      return this.blob(blob, 0, {});
+    }
+    const start = response.statusCode === 206 ? offset : 0;
+    const wrong = (what: string) => {
+      response.destroy();
+      return this.#wrong(`${what} for blob ${blob.digest}`);
+    };
+    if (start > 0 && !matchesRange(response.headers['content-range'], offset, blob.size))
+      throw wrong('a different range than asked');
+    const length = response.headers['content-length'];
+    if (length !== undefined && Number(length) !== blob.size - start)
+      throw wrong(`${length} bytes instead of ${blob.size - start}`);
+    const encoding = response.headers['content-encoding'];
+    if (encoding !== undefined && encoding !== 'identity') throw wrong('a content encoding nobody asked for');
+    const body = guardedBody(response, host, this.#connections.timeouts);
+    return { start, etag: response.headers.etag, body };
+  }
+
+  #parseTags(body: Buffer | undefined): string[] {
+    try {
+      const answer = JSON.parse(body?.toString('utf8') ?? '') as { tags?: unknown } | null;
+      const tags: unknown = answer?.tags ?? [];
+      if (
+        Array.isArray(tags) &&
+        tags.every((tag): tag is string => typeof tag === 'string' && /^\w[\w.-]{0,127}$/.test(tag))
+      )
+        return tags;
+    } catch {
+      // Answered below: what cannot be read is as wrong as what has the wrong shape.
+    }
+    throw this.#wrong('a list of tags that cannot be read');
+  }
+
+  /** Metadata: small, so each endpoint gets a few tries. */
+  #try<T>(signal: AbortSignal | undefined, action: (session: RegistrySession) => Promise<T>): Promise<T> {
+    const { timeouts } = this.#connections;
+    return this.#across((session) =>
+      withRetries({ timeouts, tries: metadataTries, signal }, () => action(session)),
+    );
+  }
+
+  /** From the endpoint that worked last on: a mirror that fails in any way, or a scheme nobody listens to, is passed by. */
+  async #across<T>(action: (session: RegistrySession) => Promise<T>): Promise<T> {
+    let first: unknown;
+    for (; ; this.#current++) {
+      const session = this.#sessions[this.#current];
+      if (!session) throw first;
+      try {
+        return await action(session);
+      } catch (error) {
+        const isLast = this.#current === this.#sessions.length - 1;
+        if (first === undefined || !(error instanceof NetworkError)) first = error;
+        const passable =
+          session.endpoint.mirror ||
+          (error instanceof NetworkError && session.endpoint.base.protocol === 'https:');
+        if (!passable || isLast) {
+          if (isLast && this.#sessions.length > 1 && error instanceof NetworkError && isSchemeProblem(first))
+            throw error;
+          throw first;
+        }
+      }
+    }
+  }
+
+  #wrong(what: string): Error {
+    return isleError('registryAnswer', { host: this.ref.domain, what });
+  }
+}
+
+function isSchemeProblem(error: unknown): boolean {
+  return error instanceof NetworkError && /HTTPS/.test(error.reason);
+}
+
+function matchesRange(header: string | undefined, offset: number, size: number): boolean {
+  const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(header ?? '');
+  if (!match) return false;
+  return (
+    Number(match[1]) === offset &&
+    Number(match[2]) === size - 1 &&
+    (match[3] === '*' || Number(match[3]) === size)
+  );
+}
+
+export { UnexpectedAnswer };
