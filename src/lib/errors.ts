@@ -30,6 +30,11 @@ export const catalogue = {
     'Invalid {kind} name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, at least two characters and at most 255',
   ],
 
+  imagePlatform: [
+    404,
+    'image with reference {ref} was found but its platform ({has}) does not match the specified platform ({wanted})',
+  ],
+  readOnlyPath: [403, '{what} is marked read-only'],
   noSuchExec: [404, 'No such exec instance: {id}'],
   notRunning: [409, 'container {id} is not running'],
   newerDatabase: [
@@ -69,7 +74,10 @@ export const catalogue = {
     404,
     'image with reference {ref} was found but does not match the specified platform: wanted {wanted}, actual: {actual}',
   ],
-  digestMismatch: [500, '{what}: expected {expected}, but the content is {actual}: it was damaged or tampered with'],
+  digestMismatch: [
+    500,
+    '{what}: expected {expected}, but the content is {actual}: it was damaged or tampered with',
+  ],
   registryUnauthorized: [401, 'registry {host}: unauthorized: {reason}'],
   registryUnreachable: [500, 'cannot reach registry {host}: {reason}'],
   registryRateLimited: [429, 'registry {host}: too many requests: {reason}'],

@@ -1,0 +1,291 @@
+import { readFile } from 'node:fs/promises';
+import { isAbsolute, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { isleError, messageOf } from '../lib/errors.ts';
+import { nearest } from '../lib/suggest.ts';
+
+/** Everything that can be set for a daemon; `docs/configuration.md` describes each for users. */
+export interface DaemonConfig {
+  /** What must outlive the host's restart: database, images, writable layers, volumes. */
+  dataRoot: string;
+  /** What must not: sockets, bundles, mount points, network namespaces. */
+  runRoot: string;
+  dockerSocket: string;
+  /** Group that may use the socket (mode 0660). It is not an error when the host has no such group. */
+  socketGroup: string;
+  /** Prefix for the bridge, the nftables table and the cgroup: lets several daemons live on one host. */
+  instance: string;
+  logLevel: LogLevel;
+  images: ImagesConfig;
+  network: NetworkConfig;
+  runtime: RuntimeConfig;
+  containers: ContainersConfig;
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+export interface ImagesConfig {
+  /** Base URLs to try before the registry itself, by registry host (`docker.io`). */
+  mirrors: Record<string, string[]>;
+  /** `host:port` of registries that may be reached over HTTP or with a certificate nobody vouches for. */
+  insecureRegistries: string[];
+  /** Paths of PEM files with the authorities to trust, by registry host. */
+  certificateAuthorities: Record<string, string>;
+  maxConcurrentDownloads: number;
+}
+
+export interface NetworkConfig {
+  /** Subnet of the default bridge network; unset: the first free one of `addressPools`. */
+  bridgeSubnet?: string;
+  bridgeIPv6Subnet?: string;
+  mtu?: number;
+  addressPools: { base: string; size: number }[];
+  /** Name servers for containers; empty: the host's. */
+  dns: string[];
+  /** Network namespaces kept ready. */
+  namespacePool: number;
+}
+
+export interface RuntimeConfig {
+  /** Which of `paths` runs containers that name no runtime. */
+  default: string;
+  /** OCI runtimes by name. */
+  paths: Record<string, string>;
+  conmon: string;
+  init: string;
+  seccompProfile: string;
+}
+
+export interface ContainersConfig {
+  logDriver: string;
+  logOptions: Record<string, string>;
+  ulimits: { name: string; soft: number; hard: number }[];
+  /** Run every container under the small init unless it says otherwise. */
+  init: boolean;
+  /** seconds a container gets to stop by itself when it says nothing else */
+  stopTimeout: number;
+}
+
+const defaults = {
+  dataRoot: '/var/lib/isle',
+  runRoot: '/run/isle',
+  socketGroup: 'isle',
+  instance: 'isle',
+  logLevel: 'info' as LogLevel,
+  images: { mirrors: {}, insecureRegistries: [], certificateAuthorities: {}, maxConcurrentDownloads: 4 },
+  network: {
+    addressPools: [
+      { base: '172.30.0.0/15', size: 16 },
+      { base: '10.201.0.0/16', size: 24 },
+      { base: '192.168.128.0/17', size: 24 },
+    ],
+    dns: [],
+    namespacePool: 4,
+  },
+  runtime: {
+    default: 'crun',
+    paths: { crun: '/usr/bin/crun', runc: '/usr/bin/runc' },
+    conmon: '/usr/bin/conmon',
+    init: '/usr/bin/catatonit',
+    seccompProfile: '/usr/share/containers/seccomp.json',
+  },
+  containers: { logDriver: 'json-file', logOptions: {}, ulimits: [], init: false, stopTimeout: 10 },
+};
+
+/**
+ * The daemon's configuration from its command line and the file that `--config` names; the command line wins.
+ * Throws `invalidConfig` for unknown keys (with the nearest known one), wrong types and values out of range.
+ */
+export async function loadConfig(argv: string[]): Promise<DaemonConfig> {
+  const flags = parseFlags(argv);
+  const file = flags.config === undefined ? {} : await readConfigFile(flags.config);
+  const set = checkFile(file, flags.config ?? '');
+  const runRoot = resolve(flags['run-root'] ?? set.runRoot ?? defaults.runRoot);
+  const config: DaemonConfig = {
+    dataRoot: resolve(flags['data-root'] ?? set.dataRoot ?? defaults.dataRoot),
+    runRoot,
+    dockerSocket: resolve(flags['docker-socket'] ?? set.dockerSocket ?? `${runRoot}/docker.sock`),
+    socketGroup: set.socketGroup ?? defaults.socketGroup,
+    instance: flags.instance ?? set.instance ?? defaults.instance,
+    logLevel: levelOf(flags['log-level'] ?? set.logLevel ?? defaults.logLevel),
+    images: { ...defaults.images, ...set.images },
+    network: { ...defaults.network, ...set.network },
+    runtime: {
+      ...defaults.runtime,
+      ...set.runtime,
+      paths: { ...defaults.runtime.paths, ...set.runtime?.paths },
+    },
+    containers: { ...defaults.containers, ...set.containers },
+  };
+  checkInstance(config.instance);
+  return config;
+}
+
+const options = {
+  'data-root': { type: 'string' },
+  'run-root': { type: 'string' },
+  'docker-socket': { type: 'string' },
+  instance: { type: 'string' },
+  config: { type: 'string' },
+  'log-level': { type: 'string' },
+} as const;
+
+function parseFlags(argv: string[]): { [K in keyof typeof options]?: string } {
+  try {
+    return parseArgs({ args: argv, options, allowPositionals: false, strict: true }).values;
+  } catch (error) {
+    const known = Object.keys(options).map((name) => `--${name}`);
+    const wrong = argv.find((arg) => arg.startsWith('-') && !known.includes(arg.split('=')[0]!));
+    const hint = wrong === undefined ? '' : nearest(wrong, known);
+    const message = wrong === undefined ? messageOf(error) : `unknown flag ${wrong}${hint}`;
+    throw isleError('invalidConfig', { file: 'isle daemon', message }, error);
+  }
+}
+
+async function readConfigFile(path: string): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    throw isleError('invalidConfig', { file: path, message: `cannot be read: ${messageOf(error)}` }, error);
+  }
+  const { parse } = await import('yaml');
+  try {
+    return parse(text, { strict: true, uniqueKeys: true }) ?? {};
+  } catch (error) {
+    throw isleError('invalidConfig', { file: path, message: messageOf(error).split('\n')[0]! }, error);
+  }
+}
+
+type Kind =
+  | 'string'
+  | 'path'
+  | 'boolean'
+  | 'count'
+  | 'strings'
+  | 'stringMap'
+  | 'stringsMap'
+  | 'pools'
+  | 'ulimits'
+  | { [key: string]: Kind };
+
+/** The whole schema of the file. */
+const schema = {
+  dataRoot: 'path',
+  runRoot: 'path',
+  dockerSocket: 'path',
+  socketGroup: 'string',
+  instance: 'string',
+  logLevel: 'string',
+  images: {
+    mirrors: 'stringsMap',
+    insecureRegistries: 'strings',
+    certificateAuthorities: 'stringMap',
+    maxConcurrentDownloads: 'count',
+  },
+  network: {
+    bridgeSubnet: 'string',
+    bridgeIPv6Subnet: 'string',
+    mtu: 'count',
+    addressPools: 'pools',
+    dns: 'strings',
+    namespacePool: 'count',
+  },
+  runtime: {
+    default: 'string',
+    paths: 'stringMap',
+    conmon: 'path',
+    init: 'path',
+    seccompProfile: 'path',
+  },
+  containers: {
+    logDriver: 'string',
+    logOptions: 'stringMap',
+    ulimits: 'ulimits',
+    init: 'boolean',
+    stopTimeout: 'count',
+  },
+} as const satisfies { [key: string]: Kind };
+
+type FileConfig = Partial<
+  Omit<DaemonConfig, 'images' | 'network' | 'runtime' | 'containers' | 'logLevel'> & {
+    logLevel: string;
+    images: Partial<ImagesConfig>;
+    network: Partial<NetworkConfig>;
+    runtime: Partial<RuntimeConfig>;
+    containers: Partial<ContainersConfig>;
+  }
+>;
+
+function checkFile(value: unknown, file: string): FileConfig {
+  check(value, schema, '', file);
+  return value as FileConfig;
+}
+
+function check(value: unknown, kind: Kind, at: string, file: string): void {
+  const wrong = (what: string) =>
+    isleError('invalidConfig', { file, message: `${at === '' ? 'the file' : at} must be ${what}` });
+  if (typeof kind === 'object') {
+    if (!isMap(value)) throw wrong('a map of settings');
+    for (const [key, inner] of Object.entries(value)) {
+      const path = at === '' ? key : `${at}.${key}`;
+      const known = kind[key];
+      if (known === undefined || !Object.hasOwn(kind, key)) {
+        const message = `unknown setting "${path}"${nearest(key, Object.keys(kind))}`;
+        throw isleError('invalidConfig', { file, message });
+      }
+      check(inner, known, path, file);
+    }
+    return;
+  }
+  const [fits, what] = leaves[kind];
+  if (!fits(value)) throw wrong(what);
+}
+
+const isMap = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
+const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every(isText);
+const isCount = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= 1e9;
+
+const leaves: Record<Exclude<Kind, object>, [(value: unknown) => boolean, string]> = {
+  string: [isText, 'a text'],
+  path: [(value) => isText(value) && isAbsolute(value), 'an absolute path'],
+  boolean: [(value) => typeof value === 'boolean', 'true or false'],
+  count: [isCount, 'a whole number from 0 to 1000000000'],
+  strings: [isTexts, 'a list of texts'],
+  stringMap: [
+    (value) => isMap(value) && Object.values(value).every((item) => typeof item === 'string'),
+    'a map of texts',
+  ],
+  stringsMap: [(value) => isMap(value) && Object.values(value).every(isTexts), 'a map of lists of texts'],
+  pools: [
+    (value) =>
+      Array.isArray(value) && value.every((pool) => isMap(pool) && isText(pool.base) && isCount(pool.size)),
+    'a list of pools, each with base (CIDR) and size (prefix length)',
+  ],
+  ulimits: [
+    (value) =>
+      Array.isArray(value) &&
+      value.every(
+        (limit) => isMap(limit) && isText(limit.name) && isCount(limit.soft) && isCount(limit.hard),
+      ),
+    'a list of limits, each with name, soft and hard',
+  ],
+};
+
+function levelOf(text: string): LogLevel {
+  const known = ['debug', 'info', 'warn', 'error'] as const;
+  const level = known.find((name) => name === text);
+  if (level !== undefined) return level;
+  const message = `log level "${text}" is none of ${known.join(', ')}${nearest(text, known)}`;
+  throw isleError('invalidConfig', { file: 'isle daemon', message });
+}
+
+/** Interface names hold 15 bytes, and the bridge and veth names of an instance start with it. */
+function checkInstance(name: string): void {
+  if (/^[a-z][a-z0-9]{0,7}$/.test(name)) return;
+  const message = `instance "${name}" must be 1 to 8 characters: a lower-case letter, then lower-case letters or digits`;
+  throw isleError('invalidConfig', { file: 'isle daemon', message });
+}

@@ -1,0 +1,79 @@
+import { messageOf } from '../../lib/errors.ts';
+import { failpoint } from '../../lib/failpoint.ts';
+import type { EngineContext } from '../context.ts';
+import type { Exit } from '../runtime.ts';
+import { toNanoseconds } from '../time.ts';
+import { publishContainer } from './events.ts';
+import type { LiveContainer } from './live.ts';
+import { detachPod } from './pod-network.ts';
+import type { ContainerRecord } from './record.ts';
+import { removeNow } from './remove.ts';
+
+/** Deals with the end of a running container whenever it comes. */
+export function watchExit(ctx: EngineContext, id: string, live: LiveContainer): void {
+  const record = ctx.records.find(id);
+  ctx.background.run(`the end of container ${id}`, async () => {
+    const exit = await Promise.race([ctx.runtimeOf(record).wait(id), ctx.closed]);
+    if (exit === undefined) return; // the engine closes: the workload goes on
+    await ctx.queue.run(id, () => endContainer(ctx, id, live, exit));
+  });
+}
+
+/**
+ * The order is Docker's: `die`, then network and mounts are given back, then the record says `exited` and waiters
+ * wake, then the restart policy or auto-remove has its say.
+ */
+export async function endContainer(
+  ctx: EngineContext,
+  id: string,
+  live: LiveContainer,
+  exit: Exit,
+): Promise<void> {
+  if (ctx.live.get(id) !== live) return;
+  live.stopHelpers();
+  const before = ctx.records.find(id);
+  publishEnd(ctx, before, exit);
+  await release(ctx, before);
+  const ranFor = performance.now() - live.startedAt;
+  const delay = live.restarting ? undefined : ctx.restarts.next(before, exit.code, ranFor, live.endRequested);
+  const removes = before.spec.autoRemove && !live.restarting && delay === undefined;
+  const ended = ctx.records.changeState(id, {
+    phase: delay === undefined ? 'exited' : 'restarting',
+    pid: 0,
+    exitCode: exit.code,
+    oomKilled: exit.oomKilled,
+    finishedAt: exit.finishedAt,
+    health: undefined,
+  });
+  ctx.live.delete(id);
+  if (removes) await removeNow(ctx, ended, { volumes: true });
+  else if (delay === undefined) ctx.waiters.exited(id, { code: exit.code });
+  else ctx.restarts.schedule(id, delay);
+  live.settle(exit);
+}
+
+function publishEnd(ctx: EngineContext, record: ContainerRecord, exit: Exit): void {
+  const ran = toNanoseconds(exit.finishedAt) - toNanoseconds(record.state.startedAt);
+  const seconds = ran > 0n ? ran / 1_000_000_000n : 0n;
+  ctx.store.transaction(() => {
+    if (exit.oomKilled) publishContainer(ctx, record, 'oom');
+    publishContainer(ctx, record, 'die', { exitCode: String(exit.code), execDuration: String(seconds) });
+  });
+}
+
+/** Gives back what only a running container needs. A failure is logged: recovery sweeps what stays. */
+export async function release(ctx: EngineContext, record: ContainerRecord): Promise<void> {
+  const { id } = record;
+  failpoint('engine.release.before');
+  const results = await Promise.allSettled([ctx.runtimeOf(record).delete(id), detachPod(ctx, record)]);
+  failpoint('engine.release.between');
+  results.push(
+    ...(await Promise.allSettled([record.spec.autoRemove ? undefined : ctx.snapshots.unmount(id)])),
+  );
+  for (const result of results) {
+    if (result.status === 'rejected')
+      ctx.log.error({ container: id, err: result.reason }, `giving back: ${messageOf(result.reason)}`);
+  }
+  ctx.volumes.publishMounts(record, 'unmount');
+  failpoint('engine.release.after');
+}

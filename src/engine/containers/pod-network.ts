@@ -1,0 +1,147 @@
+import { readFile } from 'node:fs/promises';
+import { isleError } from '../../lib/errors.ts';
+import { failpoint } from '../../lib/failpoint.ts';
+import type { Rollback } from '../../lib/rollback.ts';
+import type { AttachRequest, Attachment } from '../../network/network.ts';
+import type { EngineContext } from '../context.ts';
+import type { ContainerSpec } from '../model.ts';
+import type { ContainerRecord } from './record.ts';
+import { isRunning } from './records.ts';
+
+/** What a container's process joins, and the files that go with it. */
+export interface PodNetwork {
+  /** Undefined: the host's. */
+  netns?: string;
+  hosts?: string;
+  resolvConf?: string;
+  /** The container whose files are used instead (`container:ID`). */
+  sharesFilesOf?: string;
+  attachment?: Attachment;
+}
+
+/** Gives the container its network before its process exists. All or nothing. */
+export async function attachPod(
+  ctx: EngineContext,
+  record: ContainerRecord,
+  undo: Rollback,
+): Promise<PodNetwork> {
+  const { spec, id } = record;
+  if (ownerOf(spec) !== undefined) return joinPod(ctx, record);
+  if (spec.networkMode === 'host') return await hostFiles(spec);
+  undo.add('network', () => ctx.network.detach(id));
+  failpoint('engine.network-attach.before');
+  const attachment = await ctx.network.attach(id, attachRequestOf(record));
+  failpoint('engine.network-attach.after');
+  return {
+    netns: attachment.netnsPath,
+    hosts: attachment.hosts,
+    resolvConf: attachment.resolvConf,
+    attachment,
+  };
+}
+
+/** Idempotent. What joined another pod has nothing of its own to give back. */
+export async function detachPod(ctx: EngineContext, record: ContainerRecord): Promise<void> {
+  if (!ownsPod(record)) return;
+  const attachment = ctx.network.attachment(record.id);
+  await ctx.network.detach(record.id);
+  publishEndpoints(ctx, record, attachment, 'disconnect');
+}
+
+export function publishEndpoints(
+  ctx: EngineContext,
+  record: ContainerRecord,
+  attachment: Attachment | undefined,
+  action: 'connect' | 'disconnect',
+): void {
+  for (const endpoint of attachment?.endpoints ?? [])
+    ctx.events.publish('network', action, endpoint.networkId, {
+      container: record.id,
+      name: endpoint.networkName,
+      type: 'bridge',
+    });
+}
+
+/** True when the pod's network lives and dies with this container. */
+export function ownsPod(record: ContainerRecord): boolean {
+  return record.spec.networkMode !== 'host' && ownerOf(record.spec) === undefined;
+}
+
+/** The other container of `container:<id>`, or undefined. */
+export function ownerOf(spec: Pick<ContainerSpec, 'networkMode'>): string | undefined {
+  return spec.networkMode.startsWith('container:') ? spec.networkMode.slice('container:'.length) : undefined;
+}
+
+function joinPod(ctx: EngineContext, record: ContainerRecord): PodNetwork {
+  const owner = ctx.records.find(ownerOf(record.spec)!);
+  if (!isRunning(owner.state))
+    throw isleError('conflict', { message: `cannot join network of a non running container: ${owner.id}` });
+  const attachment = ctx.network.attachment(owner.podId);
+  return { netns: attachment?.netnsPath, sharesFilesOf: owner.id, attachment };
+}
+
+export function attachRequestOf(record: ContainerRecord): AttachRequest {
+  const { spec } = record;
+  return {
+    name: record.name,
+    hostname: record.hostname,
+    domainname: spec.domainname,
+    networks: networksOf(spec),
+    ports: spec.portBindings,
+    exposedPorts: record.exposedPorts,
+    publishAllPorts: spec.publishAllPorts,
+    dns: spec.dns,
+    dnsSearch: spec.dnsSearch,
+    dnsOptions: spec.dnsOptions,
+    extraHosts: spec.extraHosts,
+    sysctls: spec.sysctls,
+  };
+}
+
+/** The network of the mode first, then the others in the order given. */
+export function networksOf(spec: ContainerSpec): AttachRequest['networks'] {
+  if (spec.networkDisabled || spec.networkMode === 'none') return [];
+  const first = defaultNetworkOf(spec.networkMode);
+  const own = spec.networks[spec.networkMode] ?? spec.networks[first] ?? {};
+  const others = Object.entries(spec.networks).filter(
+    ([name]) => name !== spec.networkMode && name !== first,
+  );
+  const endpoint = spec.macAddress && !own.macAddress ? { ...own, macAddress: spec.macAddress } : own;
+  return [{ network: first, endpoint }, ...others.map(([network, other]) => ({ network, endpoint: other }))];
+}
+
+export function defaultNetworkOf(mode: string): string {
+  return mode === '' || mode === 'default' ? 'bridge' : mode;
+}
+
+/** With the host's network a container sees the host's names, and those it was given. */
+async function hostFiles(spec: ContainerSpec): Promise<PodNetwork> {
+  const [hosts, resolvConf] = await Promise.all([
+    readFile('/etc/hosts', 'utf8').catch(() => '127.0.0.1\tlocalhost\n'),
+    readFile('/etc/resolv.conf', 'utf8').catch(() => ''),
+  ]);
+  return { hosts: withExtraHosts(hosts, spec.extraHosts), resolvConf: withDns(resolvConf, spec) };
+}
+
+function withExtraHosts(hosts: string, extra: string[]): string {
+  const lines = extra.map((entry) => {
+    const at = entry.indexOf(':');
+    const address = entry.slice(at + 1) === 'host-gateway' ? '127.0.0.1' : entry.slice(at + 1);
+    return `${address}\t${entry.slice(0, at)}\n`;
+  });
+  return `${hosts.replace(/\n?$/, '\n')}${lines.join('')}`;
+}
+
+function withDns(resolvConf: string, spec: ContainerSpec): string {
+  if (spec.dns.length + spec.dnsSearch.length + spec.dnsOptions.length === 0) return resolvConf;
+  const kept = resolvConf.split('\n').filter((line) => {
+    if (/^\s*nameserver\s/.test(line)) return spec.dns.length === 0;
+    if (/^\s*(search|domain)\s/.test(line)) return spec.dnsSearch.length === 0;
+    if (/^\s*options\s/.test(line)) return spec.dnsOptions.length === 0;
+    return line !== '';
+  });
+  if (spec.dnsSearch.length > 0) kept.push(`search ${spec.dnsSearch.join(' ')}`);
+  kept.push(...spec.dns.map((server) => `nameserver ${server}`));
+  if (spec.dnsOptions.length > 0) kept.push(`options ${spec.dnsOptions.join(' ')}`);
+  return `${kept.join('\n')}\n`;
+}

@@ -1,0 +1,91 @@
+import { isleError } from '../../lib/errors.ts';
+import { failpoint } from '../../lib/failpoint.ts';
+import { rm } from 'node:fs/promises';
+import type { EngineContext } from '../context.ts';
+import { endPending } from './attach.ts';
+import { publishContainer } from './events.ts';
+import { release } from './exit.ts';
+import { stateDirOf } from './paths.ts';
+import type { ContainerRecord } from './record.ts';
+import { isRunning } from './records.ts';
+import { killAndWait } from './stop.ts';
+
+/** Throws `conflict` for one that runs, unless `force`. `volumes`: its anonymous volumes go with it. */
+export async function removeContainer(
+  ctx: EngineContext,
+  reference: string,
+  options: { force: boolean; volumes: boolean },
+): Promise<void> {
+  const { id } = ctx.records.find(reference);
+  for (;;) {
+    const record = ctx.records.find(id);
+    if (isRunning(record.state)) {
+      if (!options.force) throw runningConflict(record);
+      await killAndWait(ctx, id);
+      if (ctx.records.get(id) === undefined) return; // auto-remove took it
+    }
+    const removed = await ctx.queue.run(id, async () => {
+      const current = ctx.records.get(id);
+      if (current === undefined)
+        throw isleError('conflict', { message: `removal of container ${reference} is already in progress` });
+      if (isRunning(current.state)) {
+        if (!options.force) throw runningConflict(current);
+        return false; // somebody started it meanwhile
+      }
+      if (current.state.phase === 'restarting' && !options.force) throw runningConflict(current);
+      ctx.restarts.reset(id);
+      await removeNow(ctx, current, options);
+      return true;
+    });
+    if (removed) return;
+  }
+}
+
+function runningConflict({ name, state }: ContainerRecord): Error {
+  const hint =
+    state.phase === 'paused'
+      ? 'container is paused and must be unpaused first'
+      : `container is ${state.phase}: stop the container before removing or force remove`;
+  return isleError('conflict', { message: `cannot remove container "/${name}": ${hint}` });
+}
+
+/**
+ * Takes the record away, wakes waiters, and leaves the directories to the background with a recorded intent; the
+ * caller holds the container's queue and it does not run.
+ */
+export async function removeNow(
+  ctx: EngineContext,
+  record: ContainerRecord,
+  { volumes }: { volumes: boolean },
+): Promise<void> {
+  const { id } = record;
+  if (ctx.live.has(id)) await release(ctx, record);
+  failpoint('engine.remove.before');
+  const gone = volumes ? ctx.volumes.unused(record.anonymousVolumes, id) : [];
+  ctx.store.transaction(() => {
+    ctx.intents.add({ kind: 'sweep', id, volumes: gone });
+    ctx.intents.done('start', id);
+    ctx.records.delete(id);
+    for (const name of gone) ctx.volumes.forget(name);
+    publishContainer(ctx, record, 'destroy');
+  });
+  failpoint('engine.remove.recorded');
+  ctx.restarts.reset(id);
+  ctx.execs.forget(id);
+  endPending(ctx, id);
+  ctx.sizes.delete(id);
+  ctx.waiters.removed(id, { code: record.state.exitCode });
+  ctx.background.run(`sweeping container ${id}`, () => sweep(ctx, id, gone));
+}
+
+/** Removes what is left on the disk of a container whose record is gone. Idempotent. */
+export async function sweep(ctx: EngineContext, id: string, volumes: string[]): Promise<void> {
+  failpoint('engine.sweep.before');
+  await Promise.all([
+    ctx.snapshots.remove(id),
+    rm(stateDirOf(ctx, id), { recursive: true, force: true }),
+    ...volumes.map((name) => ctx.volumeFiles.remove(name)),
+  ]);
+  failpoint('engine.sweep.after');
+  ctx.intents.done('sweep', id);
+}

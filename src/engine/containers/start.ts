@@ -1,0 +1,155 @@
+import { isleError, isIsleError, messageOf } from '../../lib/errors.ts';
+import { failpoint } from '../../lib/failpoint.ts';
+import { Rollback } from '../../lib/rollback.ts';
+import type { EngineContext } from '../context.ts';
+import { type ContainerState, zeroTime } from '../model.ts';
+import { inParallel } from '../parallel.ts';
+import { now } from '../time.ts';
+import { connectPending, endPending } from './attach.ts';
+import { publishContainer } from './events.ts';
+import { watchExit } from './exit.ts';
+import { writeIdentity, writeNetworkFiles } from './identity.ts';
+import { LiveContainer } from './live.ts';
+import { attachPod, ownsPod, type PodNetwork, publishEndpoints } from './pod-network.ts';
+import type { ContainerRecord } from './record.ts';
+import { titleOf } from './records.ts';
+import { removeNow } from './remove.ts';
+import { workloadOf } from './workload.ts';
+import { startHelpers } from './helpers.ts';
+import { type PreparedMounts, prepareMounts } from '../mounts/prepare.ts';
+
+/** Resolves to false when it ran already. A container with auto-remove that cannot start is removed. */
+export async function startContainer(ctx: EngineContext, reference: string): Promise<boolean> {
+  const { id } = ctx.records.find(reference);
+  return await ctx.queue.run(id, async () => {
+    const record = startable(ctx, id);
+    if (record === undefined) return false;
+    ctx.restarts.reset(id);
+    await launch(ctx, record, { restartCount: 0, stoppedByUser: false });
+    return true;
+  });
+}
+
+/** The record when it can be started, undefined when it runs. */
+function startable(ctx: EngineContext, id: string): ContainerRecord | undefined {
+  const record = ctx.records.find(id);
+  switch (record.state.phase) {
+    case 'running':
+      return undefined;
+    case 'paused':
+      throw isleError('conflict', { message: 'cannot start a paused container, try unpause instead' });
+    case 'removing':
+    case 'dead':
+      throw isleError('conflict', {
+        message: 'container is marked for removal and cannot be started',
+      });
+    default:
+      return record;
+  }
+}
+
+/**
+ * Brings a container up; the caller holds its queue. On failure everything is undone, and the record says why and
+ * with which exit code (127 not found, 126 not executable, else 128).
+ */
+export async function launch(
+  ctx: EngineContext,
+  record: ContainerRecord,
+  state: Partial<ContainerState>,
+): Promise<void> {
+  try {
+    await bringUp(ctx, record, state);
+  } catch (error) {
+    await failed(ctx, record, error);
+    throw error;
+  }
+}
+
+async function bringUp(
+  ctx: EngineContext,
+  record: ContainerRecord,
+  state: Partial<ContainerState>,
+): Promise<void> {
+  const { id } = record;
+  const runtime = ctx.runtimeOf(record);
+  await using undo = new Rollback();
+  ctx.intents.add({ kind: 'start', id });
+  failpoint('engine.start.begin');
+  const [rootfs, pod, prepared] = await inParallel<[string, PodNetwork, PreparedMounts, void]>(
+    mountRoot(ctx, id, undo),
+    connect(ctx, record, undo),
+    prepareMounts(ctx, record),
+    writeIdentity(ctx, record),
+  );
+  try {
+    const workload = workloadOf(ctx, record, { rootfs, netns: pod.netns, mounts: prepared.mounts });
+    undo.add('runtime', () => runtime.delete(id));
+    failpoint('engine.runtime-create.before');
+    await runtime.create(workload);
+    failpoint('engine.runtime-create.after');
+  } finally {
+    prepared.close();
+  }
+  await connectPending(ctx, id);
+  const live = new LiveContainer();
+  const { pid } = await runtime.start(id);
+  failpoint('engine.runtime-start.after');
+  ctx.live.set(id, live);
+  const running = ctx.store.transaction(() => {
+    ctx.intents.done('start', id);
+    const after = ctx.records.changeState(id, {
+      ...state,
+      phase: 'running',
+      pid,
+      exitCode: 0,
+      error: '',
+      oomKilled: false,
+      startedAt: now(),
+      finishedAt: record.state.finishedAt,
+      health: undefined,
+    });
+    if (ownsPod(after)) publishEndpoints(ctx, after, pod.attachment, 'connect');
+    ctx.volumes.publishMounts(after, 'mount');
+    publishContainer(ctx, after, 'start');
+    return after;
+  });
+  undo.keep();
+  startHelpers(ctx, running, live);
+  watchExit(ctx, id, live);
+}
+
+async function mountRoot(ctx: EngineContext, id: string, undo: Rollback): Promise<string> {
+  undo.add('root', () => ctx.snapshots.unmount(id));
+  failpoint('engine.mount-root.before');
+  const rootfs = await ctx.snapshots.mount(id);
+  failpoint('engine.mount-root.after');
+  return rootfs;
+}
+
+async function connect(ctx: EngineContext, record: ContainerRecord, undo: Rollback): Promise<PodNetwork> {
+  const pod = await attachPod(ctx, record, undo);
+  await writeNetworkFiles(ctx, record, pod);
+  return pod;
+}
+
+async function failed(ctx: EngineContext, record: ContainerRecord, error: unknown): Promise<void> {
+  const { id } = record;
+  const after = ctx.store.transaction(() => {
+    ctx.intents.done('start', id);
+    return ctx.records.changeState(id, {
+      phase: record.state.startedAt === zeroTime ? 'created' : 'exited',
+      pid: 0,
+      exitCode: exitCodeOf(error),
+      error: messageOf(error),
+    });
+  });
+  endPending(ctx, id);
+  ctx.log.warn({ container: id, err: error }, `container ${titleOf(record)} did not start`);
+  if (after.spec.autoRemove) await removeNow(ctx, after, { volumes: true });
+}
+
+function exitCodeOf(error: unknown): number {
+  if (isIsleError(error, 'commandNotFound')) return 127;
+  if (isIsleError(error, 'commandNotExecutable')) return 126;
+  return 128;
+}

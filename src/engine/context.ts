@@ -1,0 +1,75 @@
+import type { Images } from '../images/images.ts';
+import type { Logger } from '../lib/log.ts';
+import type { Store } from '../lib/table.ts';
+import type { Network } from '../network/network.ts';
+import type { Snapshots } from '../storage/snapshots.ts';
+import type { Background } from './background.ts';
+import type { LiveContainer } from './containers/live.ts';
+import type { PendingStreams } from './containers/pending-streams.ts';
+import type { ContainerRecord } from './containers/record.ts';
+import type { ContainerRecords } from './containers/records.ts';
+import type { Restarts } from './containers/restarts.ts';
+import type { Waiters } from './containers/waiters.ts';
+import type { EventLog } from './event-log.ts';
+import type { ExecService } from './execs/service.ts';
+import type { ContainerFiles, ReadLog, VolumeFiles } from './faces.ts';
+import type { Intents } from './intents.ts';
+import type { KeyedQueue } from './queue.ts';
+import type { Runtime, TerminalSize } from './runtime.ts';
+import type { HostReport } from './system.ts';
+import type { VolumeService } from './volumes/service.ts';
+
+/** What the engine is built from; wired in `daemon/parts.ts`. */
+export interface EngineOptions {
+  store: Store;
+  dataRoot: string;
+  runRoot: string;
+  instance: string;
+  version: string;
+  log: Logger;
+  /** Implementations of isolation by the name a container may ask for (`crun`, `runc`, …). */
+  runtimes: Record<string, Runtime>;
+  defaultRuntime: string;
+  images: Images;
+  network: Network;
+  snapshots: Snapshots;
+  files: ContainerFiles;
+  volumeFiles: VolumeFiles;
+  readLog: ReadLog;
+  defaults: ContainerDefaults;
+  debug: boolean;
+  hostReport(): Promise<HostReport>;
+}
+
+export interface ContainerDefaults {
+  logDriver: string;
+  logOptions: Record<string, string>;
+  ulimits: { name: string; soft: number; hard: number }[];
+  init: boolean;
+  stopTimeout: number;
+}
+
+/** What every operation of the engine works with. */
+export interface EngineContext extends EngineOptions {
+  records: ContainerRecords;
+  queue: KeyedQueue;
+  waiters: Waiters;
+  events: EventLog;
+  intents: Intents;
+  background: Background;
+  live: Map<string, LiveContainer>;
+  volumes: VolumeService;
+  execs: ExecService;
+  restarts: Restarts;
+  /** Terminal sizes asked for before there is a terminal, by container. */
+  sizes: Map<string, TerminalSize>;
+  /** Clients that attached before the start, by container. */
+  attachments: Map<string, Set<PendingStreams>>;
+  /** Kinds of things that are being pruned. */
+  pruning: Set<string>;
+  runtimeOf(record: Pick<ContainerRecord, 'runtimeName'>): Runtime;
+  /** Aborted when the engine closes. */
+  closing: AbortSignal;
+  /** Resolves when the engine closes. */
+  closed: Promise<undefined>;
+}

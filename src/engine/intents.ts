@@ -1,0 +1,36 @@
+import type { Store, Table } from '../lib/table.ts';
+
+/**
+ * What the engine is about to do, recorded before its first effect and taken away with the transaction that
+ * records the result. What is left after a crash is undone or finished by `recovery/`.
+ */
+export type Intent =
+  | { kind: 'create'; id: string; volumes: string[] }
+  | { kind: 'start'; id: string }
+  /** The record is gone; its directories are not yet. */
+  | { kind: 'sweep'; id: string; volumes: string[] }
+  | { kind: 'volume'; id: string };
+
+export class Intents {
+  #table: Table<Intent>;
+
+  constructor(store: Store) {
+    this.#table = store.table<Intent>('intents');
+  }
+
+  add(intent: Intent): void {
+    this.#table.put(`${intent.kind}:${intent.id}`, intent);
+  }
+
+  done(kind: Intent['kind'], id: string): void {
+    this.#table.delete(`${kind}:${id}`);
+  }
+
+  has(kind: Intent['kind'], id: string): boolean {
+    return this.#table.get(`${kind}:${id}`) !== undefined;
+  }
+
+  all(): Intent[] {
+    return this.#table.all();
+  }
+}

@@ -1,0 +1,168 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errnoOf } from '../../lib/errors.ts';
+import { endContainer, release } from '../containers/exit.ts';
+import { LiveContainer } from '../containers/live.ts';
+import type { ContainerRecord } from '../containers/record.ts';
+import { isRunning } from '../containers/records.ts';
+import { removeNow, sweep } from '../containers/remove.ts';
+import { comesBack } from '../containers/restart-policy.ts';
+import { startHelpers } from '../containers/helpers.ts';
+import { watchExit } from '../containers/exit.ts';
+import type { EngineContext } from '../context.ts';
+import { zeroTime } from '../model.ts';
+import type { Exit, Recovered } from '../runtime.ts';
+import { now } from '../time.ts';
+
+/**
+ * Brings records and kernel together again after the daemon was away: what runs is watched, what ended is recorded
+ * with its own code and time, what was half done is undone, what nobody knows is removed, and restart policies have
+ * their say. A second run finds nothing to do.
+ */
+export async function recover(ctx: EngineContext): Promise<void> {
+  const up = ctx.records.all().filter((record) => mayRun(ctx, record));
+  const found = await Promise.all(
+    up.map(async (record) => ({ record, state: await ctx.runtimeOf(record).recover(record.id) })),
+  );
+  for (const { record, state } of found) adoptRunning(ctx, record, state);
+  const pods = new Set([...ctx.live.keys()]);
+  await ctx.network.recover(pods);
+  await Promise.all([undoIntents(ctx), ...found.map(({ record, state }) => settleEnded(ctx, record, state))]);
+  ctx.background.run('sweeping leftovers', () => sweepUnknown(ctx));
+  comeBack(ctx, new Set(up.map(({ id }) => id)));
+}
+
+/** Containers that had a process, or were getting one, when the last daemon ended. */
+function mayRun(ctx: EngineContext, { id, state }: ContainerRecord): boolean {
+  return isRunning(state) || ctx.intents.has('start', id);
+}
+
+function adoptRunning(ctx: EngineContext, record: ContainerRecord, state: Recovered): void {
+  if (state.state !== 'running' && state.state !== 'paused') return;
+  const { id } = record;
+  const live = new LiveContainer();
+  ctx.live.set(id, live);
+  const adopted =
+    isRunning(record.state) && record.state.phase === state.state && record.state.pid === state.pid;
+  const after = adopted ? record : recordRunning(ctx, record, state);
+  startHelpers(ctx, after, live);
+  watchExit(ctx, id, live);
+}
+
+/** It was paused, resumed or started in the moment the last daemon ended. */
+function recordRunning(
+  ctx: EngineContext,
+  record: ContainerRecord,
+  state: Extract<Recovered, { pid: number }>,
+): ContainerRecord {
+  return ctx.store.transaction(() => {
+    ctx.intents.done('start', record.id);
+    return ctx.records.changeState(record.id, {
+      phase: state.state === 'paused' ? 'paused' : 'running',
+      pid: state.pid,
+      startedAt: isRunning(record.state) ? record.state.startedAt : (state.startedAt ?? now()),
+      exitCode: 0,
+      error: '',
+    });
+  });
+}
+
+/** What ended meanwhile ends now, with the code and time it had; what never got to run is undone. */
+async function settleEnded(ctx: EngineContext, record: ContainerRecord, found: Recovered): Promise<void> {
+  if (ctx.live.has(record.id)) return;
+  const { id } = record;
+  if (!isRunning(record.state)) {
+    await release(ctx, record);
+    ctx.intents.done('start', id);
+    return;
+  }
+  const live = new LiveContainer();
+  ctx.live.set(id, live);
+  await ctx.queue.run(id, () => endContainer(ctx, id, live, exitOf(found)));
+}
+
+/** A host that went down took its containers with it: Docker's code for those is 255. */
+function exitOf(found: Recovered): Exit {
+  if (found.state === 'exited') return found.exit;
+  return { code: 255, oomKilled: false, finishedAt: now() };
+}
+
+async function undoIntents(ctx: EngineContext): Promise<void> {
+  await Promise.all(
+    ctx.intents.all().map(async (intent) => {
+      switch (intent.kind) {
+        case 'create':
+          await Promise.all(
+            intent.volumes
+              .filter((name) => ctx.volumes.has(name))
+              .map((name) => ctx.volumes.remove(name, true)),
+          );
+          await sweep(ctx, intent.id, []);
+          ctx.intents.done('create', intent.id);
+          return;
+        case 'sweep':
+          await sweep(ctx, intent.id, intent.volumes);
+          return;
+        case 'volume':
+          if (!ctx.volumes.has(intent.id)) await ctx.volumeFiles.remove(intent.id);
+          ctx.intents.done('volume', intent.id);
+          return;
+        case 'start':
+          return; // settled with its container
+      }
+    }),
+  );
+}
+
+/** Processes, mounts and directories that no record knows. */
+async function sweepUnknown(ctx: EngineContext): Promise<void> {
+  const known = new Set(ctx.records.all().map(({ id }) => id));
+  await ctx.snapshots.recover(known);
+  const runtimes = new Set(Object.values(ctx.runtimes));
+  for (const runtime of runtimes) {
+    for (const id of await runtime.leftovers()) {
+      if (ctx.records.get(id)) continue;
+      ctx.log.warn({ container: id }, 'removing a workload that no record knows');
+      await runtime.delete(id);
+    }
+  }
+  for (const id of await directories(join(ctx.dataRoot, 'containers'))) {
+    if (!known.has(id) && !ctx.records.get(id) && !ctx.intents.has('create', id))
+      await rm(join(ctx.dataRoot, 'containers', id), { recursive: true, force: true });
+  }
+  await adoptVolumes(ctx);
+}
+
+async function adoptVolumes(ctx: EngineContext): Promise<void> {
+  for (const name of await ctx.volumeFiles.list()) {
+    if (ctx.volumes.has(name) || ctx.intents.has('volume', name)) continue;
+    ctx.log.warn({ volume: name }, 'a volume directory without a record: taken up again');
+    ctx.volumes.adopt(name);
+  }
+}
+
+async function directories(path: string): Promise<string[]> {
+  try {
+    return await readdir(path);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** Restart policies after a restart of the engine or the host. `settled`: those had their say just now. */
+function comeBack(ctx: EngineContext, settled: ReadonlySet<string>): void {
+  for (const record of ctx.records.all()) {
+    const { id, state, spec } = record;
+    if (ctx.live.has(id) || state.phase === 'removing') continue;
+    if (state.phase === 'restarting') ctx.restarts.schedule(id, 0);
+    else if (spec.autoRemove && state.startedAt !== zeroTime && !settled.has(id)) {
+      ctx.background.run(`removing container ${id}`, () =>
+        ctx.queue.run(id, () => removeNow(ctx, record, { volumes: true })),
+      );
+    } else if (!settled.has(id) && state.startedAt !== zeroTime && comesBack(spec.restartPolicy, state)) {
+      ctx.records.changeState(id, { phase: 'restarting' });
+      ctx.restarts.schedule(id, 0);
+    }
+  }
+}
