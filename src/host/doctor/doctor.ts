@@ -1,0 +1,72 @@
+import { messageOf } from '../../lib/errors.ts';
+import { checkCgroups, checkControllers } from './cgroups.ts';
+import { checkDisk, checkOverlay } from './disk.ts';
+import type { Check, DoctorOptions, Finding } from './finding.ts';
+import { checkGroup, checkKernel, checkRoot } from './kernel.ts';
+import { checkInotify, checkRlimits } from './limits.ts';
+import { checkIdmappedMounts, checkUserNamespaces } from './namespaces.ts';
+import { checkBridgeFilter, checkForwardPolicy, checkForwarding } from './network.ts';
+import { checkCatatonit, checkConmon, checkCrun, checkNftables, checkSeccomp } from './tools.ts';
+import { checkKvm } from './virtualisation.ts';
+
+const checks: Readonly<Record<string, Check>> = {
+  root: checkRoot,
+  kernel: checkKernel,
+  cgroups: checkCgroups,
+  controllers: checkControllers,
+  overlay: checkOverlay,
+  disk: checkDisk,
+  crun: checkCrun,
+  conmon: checkConmon,
+  catatonit: checkCatatonit,
+  seccomp: checkSeccomp,
+  nftables: checkNftables,
+  'forward-policy': checkForwardPolicy,
+  'ip-forward': checkForwarding,
+  'br-netfilter': checkBridgeFilter,
+  'user-namespaces': checkUserNamespaces,
+  'idmapped-mounts': checkIdmappedMounts,
+  rlimits: checkRlimits,
+  inotify: checkInotify,
+  group: checkGroup,
+  kvm: checkKvm,
+};
+
+/** Looks at everything Isle needs of this host, without an engine. Order and names are stable; never throws. */
+export function examineHost(options: DoctorOptions): Promise<Finding[]> {
+  return Promise.all(Object.entries(checks).map(([name, check]) => examine(name, check, options)));
+}
+
+/** Runs the fixes of what is not ok and looks again. `told` hears of each fix, with the error of one that failed. */
+export async function fixHost(
+  options: DoctorOptions,
+  findings: readonly Finding[],
+  told: (finding: Finding, error?: unknown) => void,
+): Promise<Finding[]> {
+  for (const finding of findings) {
+    if (finding.status === 'ok' || !finding.fix) continue;
+    try {
+      await finding.fix.run();
+      told(finding);
+    } catch (error) {
+      told(finding, error);
+    }
+  }
+  return examineHost(options);
+}
+
+export type { DoctorOptions, Finding };
+
+async function examine(name: string, check: Check, options: DoctorOptions): Promise<Finding> {
+  try {
+    return await check(options);
+  } catch (error) {
+    return {
+      name,
+      status: 'warn',
+      found: `could not be checked: ${messageOf(error)}`,
+      why: 'a host that cannot be looked at may hold surprises',
+      advice: 'run isle doctor as root',
+    };
+  }
+}
