@@ -1,0 +1,138 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import type { Readable } from 'node:stream';
+import { isleError } from '../../lib/errors.ts';
+
+/** conmon's answer is one short line; an error carries at most 8 KiB of the runtime's stderr, escaped. */
+const maxAnswer = 64 * 1024;
+
+export interface MonitorTools {
+  conmon: string;
+  runtime: string;
+  /** The OCI runtime's `--root`. */
+  state: string;
+}
+
+export interface MonitorRequest {
+  /** The container's id at the OCI runtime. */
+  id: string;
+  /** Where conmon makes `attach` and `ctl`; for a container also holds config.json. */
+  directory: string;
+  /** Absent: keep no log. */
+  logPath?: string;
+  tty: boolean;
+  stdin: boolean;
+  /** Keep the process's stdin open when a client half-closes or goes. */
+  leaveStdinOpen: boolean;
+  /** Where `<id>` appears with the exit code. */
+  exitDirectory?: string;
+  /** Run a further process (path of its JSON) in a running container instead of creating one. */
+  execSpec?: string;
+}
+
+/** A conmon that has created its process. */
+export interface Monitor {
+  /** Host pid of the process it monitors. */
+  pid: number;
+  /** Resolves when conmon itself has ended. */
+  ended: Promise<void>;
+  /** conmon's further messages: for an exec its exit code. */
+  answers: AsyncIterator<MonitorAnswer>;
+}
+
+export interface MonitorAnswer {
+  data: number;
+  message?: string;
+}
+
+export class MonitorFailure extends Error {}
+
+/**
+ * Starts a conmon that creates a container or runs an exec, and waits until the process exists.
+ * Throws {@link MonitorFailure} with the OCI runtime's words when it does not come to be.
+ *
+ * conmon stays this process's child (`--sync` saves a fork) and is the init's when we die: it makes its own
+ * session, and nothing of it depends on us. It holds fd 3 alone, marks it close-on-exec, and gives the container
+ * three descriptors (conmon.c).
+ */
+export async function startMonitor(tools: MonitorTools, request: MonitorRequest): Promise<Monitor> {
+  const child = spawn(tools.conmon, argumentsOf(tools, request), {
+    cwd: request.directory,
+    env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', _OCI_SYNCPIPE: '3' },
+    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+  });
+  const ended = endOf(child, tools.conmon);
+  const pipe = child.stdio[3] as Readable & { unref(): void };
+  const answers = answersOf(pipe);
+  const first = await Promise.race([
+    answers.next(),
+    ended.then(undefined, (error: unknown) => Promise.reject(error)),
+  ]);
+  const answer =
+    first && !first.done ? first.value : ((await answers.next()).value as MonitorAnswer | undefined);
+  if (!answer || answer.data < 0) {
+    await ended;
+    throw new MonitorFailure(answer?.message ?? '');
+  }
+  child.unref();
+  pipe.unref();
+  if (request.execSpec === undefined) pipe.destroy();
+  return { pid: answer.data, ended, answers };
+}
+
+function argumentsOf(tools: MonitorTools, request: MonitorRequest): string[] {
+  const { directory } = request;
+  return [
+    ['--api-version', '1', '--sync', '--full-attach', '--no-sync-log', '--log-level', 'error'],
+    ['-c', request.id, '-u', request.id, '-b', directory],
+    ['-r', tools.runtime, '--runtime-arg', `--root=${tools.state}`],
+    ['-p', `${directory}/pid`, '--persist-dir', directory],
+    ['-l', request.logPath === undefined ? 'none' : `k8s-file:${request.logPath}`],
+    request.exitDirectory === undefined ? [] : ['--exit-dir', request.exitDirectory],
+    request.tty ? ['-t'] : [],
+    // With a terminal, -i would only make conmon close the terminal when a client goes.
+    request.stdin && !request.tty ? ['-i'] : [],
+    request.leaveStdinOpen ? ['--leave-stdin-open'] : [],
+    request.execSpec === undefined ? [] : ['-e', '--exec-process-spec', request.execSpec],
+  ].flat();
+}
+
+function endOf(child: ChildProcess, path: string): Promise<void> {
+  const ended = new Promise<void>((resolve, reject) => {
+    child.once('exit', () => resolve());
+    child.once('error', (error) =>
+      reject(isleError('hostTool', { tool: path, message: `cannot be started: ${error.message}` }, error)),
+    );
+  });
+  // Who does not wait for the end must not be killed by its failure: the first answer reports it.
+  ended.catch(() => {});
+  return ended;
+}
+
+/** conmon's JSON lines, as they come. */
+async function* answersOf(pipe: Readable): AsyncGenerator<MonitorAnswer, undefined> {
+  let rest = '';
+  try {
+    for await (const chunk of pipe) {
+      rest += String(chunk);
+      if (rest.length > maxAnswer) return undefined;
+      for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n')) {
+        const answer = parseAnswer(rest.slice(0, end));
+        rest = rest.slice(end + 1);
+        if (answer) yield answer;
+      }
+    }
+  } catch {
+    // ECONNRESET: conmon ended; there is nothing more to hear.
+  }
+  return undefined;
+}
+
+function parseAnswer(line: string): MonitorAnswer | undefined {
+  try {
+    const { data, message } = JSON.parse(line) as Partial<MonitorAnswer>;
+    if (typeof data !== 'number') return undefined;
+    return message === undefined ? { data } : { data, message: String(message) };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,84 @@
+import { join } from 'node:path';
+import type { Exit } from '../../engine/runtime.ts';
+import { pidfdSignal } from '../../host/pidfd.ts';
+import type { Cgroup } from '../../host/cgroup/cgroup.ts';
+import { AttachHub } from './attach.ts';
+import type { ExitFile, Exits } from './exits.ts';
+import { wasOomKilled } from './oom.ts';
+import type { RunRecord } from './record.ts';
+
+export interface ContainerOptions {
+  id: string;
+  bundle: string;
+  record: RunRecord;
+  pid: number;
+  startTime: number;
+  cgroup: Cgroup;
+  exits: Exits;
+  /** Resolves when conmon has ended. */
+  monitorEnded: Promise<void>;
+}
+
+/** Exit code of a process whose monitor was killed: nobody saw how it ended. As Docker's. */
+const unknownExit = 255;
+
+/** A container that this process watches: its first process, its exit, its streams. */
+export class Container {
+  readonly id: string;
+  readonly bundle: string;
+  readonly record: RunRecord;
+  readonly pid: number;
+  readonly startTime: number;
+  readonly cgroup: Cgroup;
+  readonly exit: Promise<Exit>;
+  readonly hub: AttachHub;
+  #ended = false;
+
+  constructor(options: ContainerOptions) {
+    this.id = options.id;
+    this.bundle = options.bundle;
+    this.record = options.record;
+    this.pid = options.pid;
+    this.startTime = options.startTime;
+    this.cgroup = options.cgroup;
+    this.hub = new AttachHub({
+      path: join(this.bundle, 'attach'),
+      stdin: this.record.stdin,
+      closesStdin: this.record.stdin && this.record.stdinOnce && !this.record.tty,
+    });
+    this.exit = this.#watch(options.exits, options.monitorEnded);
+    this.exit.catch(() => {});
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Signals the first process; false when it has ended. */
+  signal(signal: number): boolean {
+    return pidfdSignal(this.pid, this.startTime, signal);
+  }
+
+  async #watch(exits: Exits, monitorEnded: Promise<void>): Promise<Exit> {
+    const lost = new AbortController();
+    void monitorEnded.then(() => lost.abort(new Error('conmon has ended')));
+    const file = await exits.next(this.id, lost.signal).catch(() => this.#orphaned(exits));
+    this.#ended = true;
+    return {
+      code: file.code,
+      oomKilled: await wasOomKilled(this.bundle, this.cgroup),
+      finishedAt: file.finishedAt,
+    };
+  }
+
+  /**
+   * conmon is gone. Usually its file is there; when someone killed conmon, the process has lost its streams, its
+   * log and whoever would see its exit: it is ended too.
+   */
+  async #orphaned(exits: Exits): Promise<ExitFile> {
+    const written = await exits.read(this.id);
+    if (written) return written;
+    this.signal(9);
+    return { code: unknownExit, finishedAt: new Date().toISOString() };
+  }
+}

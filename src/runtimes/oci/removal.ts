@@ -1,0 +1,59 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Cgroup } from '../../host/cgroup/cgroup.ts';
+import { pidfdSignal, watchPid } from '../../host/pidfd.ts';
+import { isleError } from '../../lib/errors.ts';
+import { failpoint } from '../../lib/failpoint.ts';
+import type { Container } from './container.ts';
+import type { Layout } from './layout.ts';
+import { findMonitor } from './monitor-process.ts';
+
+/** Milliseconds for a killed container's monitor to write its exit. */
+const patience = 10_000;
+
+/** Ends every process of a container that this process watches. */
+export async function killContainer(container: Container): Promise<void> {
+  const { ownPids } = container.record;
+  if (container.ended && ownPids) return;
+  // A frozen process takes its SIGKILL only when it thaws; without a pid namespace of its own the others stay.
+  if (!ownPids || (await container.cgroup.frozen())) await container.cgroup.kill();
+  container.signal(9);
+  await within(patience, container.exit, container.id);
+}
+
+/** Ends what a crash left of `id`: its monitor first, so that it cannot create anything any more. */
+export async function killRemains(bundle: string, cgroup: Cgroup): Promise<void> {
+  const monitor = await findMonitor(bundle);
+  if (monitor && pidfdSignal(monitor.pid, monitor.startTime, 9))
+    await watchPid(monitor.pid, monitor.startTime);
+  await cgroup.kill();
+}
+
+/**
+ * Removes everything `create` made, the bundle last: until it is gone, `leftovers` finds the rest. The OCI
+ * runtime's own `delete` would do the same in a process of its own (8 ms).
+ */
+export async function removeFiles(layout: Layout, id: string, cgroup: Cgroup): Promise<void> {
+  failpoint('runtime.remove.before');
+  await Promise.all([
+    cgroup.remove(),
+    rm(join(layout.state, id), { recursive: true, force: true }),
+    rm(join(layout.exits, id), { force: true }),
+  ]);
+  failpoint('runtime.remove.bundle');
+  await rm(layout.bundle(id), { recursive: true, force: true });
+  failpoint('runtime.remove.after');
+}
+
+async function within(milliseconds: number, done: Promise<unknown>, id: string): Promise<void> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => reject(isleError('internal', { message: `container ${id} did not end when it was killed` })),
+    milliseconds,
+  );
+  try {
+    await Promise.race([done, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

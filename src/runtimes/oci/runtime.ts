@@ -1,0 +1,331 @@
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Resources } from '../../engine/model.ts';
+import type {
+  ExecSession,
+  ExecSpec,
+  Exit,
+  Recovered,
+  Runtime,
+  RuntimeStats,
+  Streams,
+  TerminalSize,
+  Workload,
+} from '../../engine/runtime.ts';
+import type { Cgroups } from '../../host/cgroup/cgroup.ts';
+import { detectCgroups } from '../../host/cgroup/detect.ts';
+import { watchPid } from '../../host/pidfd.ts';
+import { run } from '../../host/run.ts';
+import { bootId, isAlive, startTimeOf } from '../../host/process.ts';
+import { errnoOf, isleError } from '../../lib/errors.ts';
+import { failpoint } from '../../lib/failpoint.ts';
+import type { Logger } from '../../lib/log.ts';
+import { Rollback } from '../../lib/rollback.ts';
+import { type Monitor, MonitorFailure, startMonitor } from './conmon.ts';
+import { Container, type ContainerOptions } from './container.ts';
+import { reopenLogFile, resizeTerminal } from './control.ts';
+import { checkWorkingDirectory } from './cwd-guard.ts';
+import { Exits, isoTime } from './exits.ts';
+import { openGate, waitsAtGate } from './gate.ts';
+import { hostLimits } from './host-limits.ts';
+import { type Layout, layoutOf } from './layout.ts';
+import { findMonitor } from './monitor-process.ts';
+import { readNumber, readRecord, recordOf, writeRecord } from './record.ts';
+import { readRootFile } from './root-files.ts';
+import { killContainer, killRemains, removeFiles } from './removal.ts';
+import { runtimeFailure } from './runtime-failure.ts';
+import { findTools, type RuntimeTools } from './runtime-tools.ts';
+import { SeccompFilters } from './seccomp-filters.ts';
+import { hostCapabilities } from './spec-capabilities.ts';
+import { defaultProfilePath, seccompProfiles } from './spec-seccomp.ts';
+import { securityHost } from './spec-security.ts';
+import { type SpecHost, specOf } from './spec.ts';
+import { recordedStartTime } from './state-file.ts';
+
+export interface OciConfig {
+  /** `crun` or `runc`, or an absolute path of one of them. */
+  runtime?: string;
+  conmon?: string;
+  init?: string;
+  seccompProfile?: string;
+}
+
+export interface OciRuntimeOptions {
+  runRoot: string;
+  dataRoot: string;
+  instance: string;
+  config: OciConfig;
+  log: Logger;
+}
+
+/** The Runtime contract with crun (or runc) and conmon. Resolves when the host's tools and cgroups are known. */
+export async function createOciRuntime(options: OciRuntimeOptions): Promise<OciRuntime> {
+  const layout = layoutOf(options.runRoot, options.instance);
+  const capabilities = hostCapabilities();
+  const [tools, cgroups] = await Promise.all([findTools(options.config), detectCgroups()]);
+  await Promise.all([
+    mkdir(layout.bundles, { recursive: true, mode: 0o700 }),
+    mkdir(layout.state, { recursive: true, mode: 0o700 }),
+  ]);
+  const [exits, filters, limits] = await Promise.all([
+    Exits.open(layout.exits, (error) => options.log.error({ err: error }, 'cannot watch for exits')),
+    SeccompFilters.open(layout.filters, tools.runtime),
+    hostLimits(cgroups, capabilities.has('CAP_SYS_RESOURCE')),
+  ]);
+  const host: SpecHost = {
+    capabilities,
+    limits,
+    security: securityHost(),
+    seccomp: seccompProfiles(options.config.seccompProfile ?? defaultProfilePath),
+    initPath: tools.init,
+  };
+  return new OciRuntime({ ...options, layout, tools, cgroups, exits, filters, host, boot: bootId() });
+}
+
+interface Parts extends OciRuntimeOptions {
+  layout: Layout;
+  tools: RuntimeTools;
+  cgroups: Cgroups;
+  exits: Exits;
+  filters: SeccompFilters;
+  host: SpecHost;
+  boot: string;
+}
+
+export class OciRuntime implements Runtime {
+  readonly name = 'oci';
+  #parts: Parts;
+  #containers = new Map<string, Container>();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  async create(workload: Workload): Promise<void> {
+    const { layout, host, filters, log } = this.#parts;
+    const { id } = workload;
+    const bundle = layout.bundle(id);
+    const cgroup = layout.cgroup(id, workload.cgroupParent);
+    const spec = await specOf(workload, cgroup, host, (path) => readRootFile(workload.rootfs, path));
+    const keepFilter = this.#parts.tools.kind === 'crun' ? await filters.apply(spec) : undefined;
+    await using undo = new Rollback();
+    failpoint('runtime.bundle.before');
+    await makeBundle(bundle, id);
+    undo.add('bundle', () => this.delete(id));
+    const record = recordOf(workload, cgroup, this.#parts.boot);
+    await Promise.all([
+      writeFile(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 }),
+      writeRecord(bundle, record),
+    ]);
+    failpoint('runtime.bundle.after');
+    failpoint('runtime.monitor.before');
+    const monitor = await this.#startMonitor(workload, bundle);
+    failpoint('runtime.monitor.after');
+    const startTime = startTimeOf(monitor.pid);
+    if (startTime === undefined)
+      throw isleError('hostTool', {
+        tool: 'conmon',
+        message: `the process it created (${monitor.pid}) is gone`,
+      });
+    this.#watch({ id, record, pid: monitor.pid, startTime, monitorEnded: monitor.ended });
+    if (spec.process.cwd !== '/') checkWorkingDirectory(monitor.pid, workload.cwd);
+    undo.keep();
+    keepFilter?.(join(layout.state, id)).catch((error: unknown) =>
+      log.warn({ err: error }, 'cannot keep the compiled seccomp filter'),
+    );
+  }
+
+  async start(id: string): Promise<{ pid: number }> {
+    const container = await this.#get(id);
+    failpoint('runtime.start.before');
+    const state = join(this.#parts.layout.state, id);
+    if (this.#parts.tools.kind !== 'crun' || !openGate(state)) await this.#runtimeCall('start', id);
+    failpoint('runtime.start.after');
+    return { pid: container.pid };
+  }
+
+  async signal(id: string, signal: number): Promise<void> {
+    const container = await this.#get(id);
+    if (container.ended || !container.signal(signal)) throw notRunning(id);
+  }
+
+  async wait(id: string): Promise<Exit> {
+    return await (await this.#get(id)).exit;
+  }
+
+  async exec(id: string, exec: ExecSpec): Promise<ExecSession> {
+    throw isleError('notImplemented', { what: `exec ${exec.id} in ${id}` });
+  }
+
+  async attach(id: string): Promise<Streams> {
+    return await (await this.#get(id)).hub.attach();
+  }
+
+  async resize(id: string, size: TerminalSize): Promise<void> {
+    await resizeTerminal((await this.#get(id)).bundle, size);
+  }
+
+  async pause(id: string): Promise<void> {
+    const container = await this.#get(id);
+    if (container.ended) throw notRunning(id);
+    failpoint('runtime.pause.before');
+    await container.cgroup.freeze();
+    failpoint('runtime.pause.after');
+  }
+
+  async resume(id: string): Promise<void> {
+    const container = await this.#get(id);
+    if (container.ended) throw notRunning(id);
+    failpoint('runtime.resume.before');
+    await container.cgroup.thaw();
+    failpoint('runtime.resume.after');
+  }
+
+  async update(id: string, resources: Resources): Promise<void> {
+    throw isleError('notImplemented', { what: `update of ${id} ${JSON.stringify(resources)}` });
+  }
+
+  async stats(id: string): Promise<RuntimeStats> {
+    const stats = await (await this.#get(id)).cgroup.stats();
+    if (!stats) throw notRunning(id);
+    return stats;
+  }
+
+  async processes(id: string): Promise<number[]> {
+    return await (await this.#get(id)).cgroup.processes();
+  }
+
+  async reopenLog(id: string): Promise<void> {
+    await reopenLogFile((await this.#get(id)).bundle);
+  }
+
+  async delete(id: string): Promise<void> {
+    const { layout, cgroups } = this.#parts;
+    const bundle = layout.bundle(id);
+    const container = this.#containers.get(id);
+    failpoint('runtime.delete.before');
+    const path = container?.record.cgroup ?? (await readRecord(bundle))?.cgroup ?? layout.cgroup(id, '');
+    const cgroup = cgroups.cgroup(path);
+    if (container) await killContainer(container);
+    else await killRemains(bundle, cgroup);
+    container?.hub.close();
+    await removeFiles(layout, id, cgroup);
+    if (this.#containers.get(id) === container) this.#containers.delete(id);
+    failpoint('runtime.delete.after');
+  }
+
+  async recover(id: string): Promise<Recovered> {
+    const { layout, exits, boot } = this.#parts;
+    const bundle = layout.bundle(id);
+    const record = await readRecord(bundle);
+    if (!record) return { state: 'gone' };
+    const cgroup = this.#parts.cgroups.cgroup(record.cgroup);
+    const sameBoot = record.bootId === boot;
+    const [pid, startTime, monitor] = await Promise.all([
+      readNumber(join(bundle, 'pid')),
+      recordedStartTime(join(layout.state, id)),
+      sameBoot ? findMonitor(bundle) : undefined,
+    ]);
+    const known = sameBoot && pid !== undefined && startTime !== undefined;
+    const monitorEnded = monitor
+      ? watchPid(monitor.pid, monitor.startTime, { ref: false })
+      : Promise.resolve();
+    const container = this.#watch({
+      id,
+      record,
+      pid: known ? pid : 0,
+      startTime: known ? startTime : -1,
+      monitorEnded,
+    });
+    if ((await exits.read(id)) || !known || !isAlive(pid, startTime))
+      return { state: 'exited', exit: await container.exit };
+    const info = await stat(join(layout.state, id), { bigint: true });
+    if (await waitsAtGate(join(layout.state, id))) return { state: 'created', pid };
+    const startedAt = isoTime(info.mtimeNs);
+    return { state: (await cgroup.frozen()) ? 'paused' : 'running', pid, startedAt };
+  }
+
+  async leftovers(): Promise<string[]> {
+    const { layout, cgroups, instance } = this.#parts;
+    const found = await Promise.all([
+      readdir(layout.bundles),
+      readdir(layout.state),
+      readdir(layout.exits),
+      cgroups.children(`/${instance}`),
+    ]);
+    return [...new Set(found.flat())].filter((name) => !name.startsWith('.'));
+  }
+
+  close(): void {
+    this.#parts.exits.close();
+  }
+
+  /** The watched container; one that an earlier daemon left is recovered on first touch. */
+  async #get(id: string): Promise<Container> {
+    const known = this.#containers.get(id);
+    if (known) return known;
+    if ((await this.recover(id)).state === 'gone') throw isleError('noSuchContainer', { id });
+    return this.#get(id);
+  }
+
+  #watch(options: Omit<ContainerOptions, 'bundle' | 'cgroup' | 'exits'>): Container {
+    const { layout, cgroups, exits } = this.#parts;
+    const container = new Container({
+      ...options,
+      exits,
+      bundle: layout.bundle(options.id),
+      cgroup: cgroups.cgroup(options.record.cgroup),
+    });
+    this.#containers.set(options.id, container);
+    return container;
+  }
+
+  async #startMonitor(workload: Workload, directory: string): Promise<Monitor> {
+    const { layout, tools } = this.#parts;
+    try {
+      return await startMonitor(
+        { ...tools, state: layout.state },
+        {
+          id: workload.id,
+          directory,
+          logPath: workload.logPath,
+          tty: workload.tty,
+          stdin: workload.stdin,
+          leaveStdinOpen: !workload.stdinOnce,
+          exitDirectory: layout.exits,
+        },
+      );
+    } catch (error) {
+      if (error instanceof MonitorFailure)
+        throw runtimeFailure(tools.kind, error.message, workload.args[0] ?? '');
+      throw error;
+    }
+  }
+
+  async #runtimeCall(command: string, ...args: string[]): Promise<void> {
+    const { tools, layout } = this.#parts;
+    const result = await run(tools.runtime, [`--root=${layout.state}`, command, ...args]);
+    if (result.code !== 0)
+      throw isleError('conflict', {
+        message: `${tools.kind} ${command} ${args[0]}: ${result.stderr.trim()}`,
+      });
+  }
+}
+
+async function makeBundle(bundle: string, id: string): Promise<void> {
+  try {
+    await mkdir(bundle, { mode: 0o700 });
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST')
+      throw isleError(
+        'conflict',
+        { message: `container ${id} has a run directory already: delete it first` },
+        error,
+      );
+    throw error;
+  }
+}
+
+function notRunning(id: string) {
+  return isleError('conflict', { message: `container ${id} is not running` });
+}
