@@ -76,7 +76,9 @@ static napi_value construct(napi_env env, napi_callback_info info) {
   uv_loop_t *loop;
   napi_valuetype type;
   napi_get_cb_info(env, info, &argc, argv, &self, NULL);
-  if (argc < 2 || napi_get_value_int32(env, argv[0], &fd) != napi_ok ||
+  napi_value target = NULL;
+  napi_get_new_target(env, info, &target);
+  if (!target || argc < 2 || napi_get_value_int32(env, argv[0], &fd) != napi_ok ||
       napi_typeof(env, argv[1], &type) != napi_ok || type != napi_function) {
     napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "expected (fd, callback)");
     return NULL;

@@ -26,3 +26,8 @@ test('an aborted run ends with the reason, and input nobody reads is no error', 
   await assert.rejects(run('true', [], { signal: abort.signal }), /enough/);
   assert.equal((await run('true', [], { input: Buffer.alloc(1_000_000) })).code, 0);
 });
+
+test('a tool that leaves a process behind with its pipes is not waited for', async () => {
+  const { stdout } = await run('sh', ['-c', 'sleep 5 & echo done'], { timeout: 4000 });
+  assert.equal(stdout, 'done\n');
+});

@@ -52,13 +52,22 @@ export function run(tool: string, args: readonly string[], options: RunOptions =
   // A tool may end without reading its input: its exit code says what that means.
   child.stdin?.on('error', () => {});
   child.stdin?.end(options.input);
+  let lingering: NodeJS.Timeout | undefined;
   const settle = () => {
     clearTimeout(timer);
+    clearTimeout(lingering);
     signal?.removeEventListener('abort', onAbort);
   };
   child.once('error', (error) => {
     settle();
     reject(failure?.error ?? toolError(tool, error.message, error));
+  });
+  // A tool that leaves a daemon behind may have given it our pipes: what it wrote itself has come by then.
+  child.once('exit', () => {
+    lingering = setTimeout(() => {
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+    }, GRACE);
   });
   child.once('close', (code, by) => {
     settle();
@@ -78,6 +87,9 @@ export async function runOk(
   if (result.code !== 0) throw toolError(tool, lastWords(result));
   return result;
 }
+
+/** Milliseconds between a tool's exit and the end of its output. */
+const GRACE = 500;
 
 function toolError(tool: string, message: string, cause?: unknown): Error {
   return isleError('hostTool', { tool, message }, cause);

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { pidfdSignal, watchPid } from '../../src/host/pidfd.ts';
 import { bootId, isAlive, startTimeOf } from '../../src/host/process.ts';
 
@@ -46,6 +47,24 @@ test('a watch can be aborted, and descriptors stay flat', async () => {
     await assert.rejects(watch, /enough/);
   }
   assert.equal(readdirSync('/proc/self/fd').length, before);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+});
+
+test('a worker thread may end with its watches open', async () => {
+  const { child, pid, startTime } = sleeper();
+  const face = new URL('../../src/host/pidfd.ts', import.meta.url).href;
+  const code = `
+    const { parentPort, workerData } = require('node:worker_threads');
+    import(${JSON.stringify(face)}).then(({ watchPid }) => {
+      void watchPid(workerData.pid, workerData.startTime);
+      parentPort.postMessage('watching');
+    });`;
+  for (let i = 0; i < 5; i++) {
+    const worker = new Worker(code, { eval: true, workerData: { pid, startTime } });
+    await once(worker, 'message');
+    await worker.terminate();
+  }
   child.kill('SIGKILL');
   await once(child, 'exit');
 });

@@ -1,9 +1,13 @@
+import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, open, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import type { RuntimeStats } from '../../engine/runtime.ts';
 import { errnoOf } from '../../lib/errors.ts';
 import { nativeCalls } from '../native.ts';
+import { pidfdSignal } from '../pidfd.ts';
 import { createPoll, READABLE } from '../poll.ts';
+import { startTimeOf } from '../process.ts';
 import type { Cgroup, CgroupMode, Cgroups, CgroupSupport, OomWatch } from './cgroup.ts';
 import {
   hostMemory,
@@ -125,7 +129,7 @@ class CgroupV1 implements Cgroup {
       if ((await this.#everywhere()).size === 0) return true;
       // Frozen, nothing can fork away between the list and the signals; the signals act on thawing.
       await this.#tryFreeze();
-      for (const pid of await this.#everywhere()) signal(pid);
+      for (const pid of await this.#everywhere()) killMember(pid, this.path);
       await this.thaw().catch(ignoreGone);
       return false;
     });
@@ -314,11 +318,22 @@ async function inherit(parent: string, child: string, file: string): Promise<voi
   await writeControl(join(child, file), inherited.trim());
 }
 
-function signal(pid: number): void {
+/** Kills the process only if it is (still) in the group `path`: its pid may have become another's since it was listed. */
+function killMember(pid: number, path: string): void {
+  const startTime = startTimeOf(pid);
+  if (startTime === undefined || !isMember(pid, path)) return;
+  pidfdSignal(pid, startTime, constants.signals.SIGKILL);
+}
+
+function isMember(pid: number, path: string): boolean {
   try {
-    process.kill(pid, 'SIGKILL');
+    const groups = readFileSync(`/proc/${pid}/cgroup`, 'utf8').trimEnd().split('\n');
+    return groups.some((line) =>
+      `${line.slice(line.indexOf(':', line.indexOf(':') + 1) + 1)}/`.startsWith(`${path}/`),
+    );
   } catch (error) {
-    if (errnoOf(error) !== 'ESRCH') throw error;
+    if (isGone(error) || errnoOf(error) === 'ESRCH') return false;
+    throw error;
   }
 }
 
