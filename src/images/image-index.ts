@@ -43,12 +43,18 @@ export class ImageIndex {
   readonly #names: Table<NameRecord>;
   /** Keys of the names of each image. */
   readonly #namesOf = new Map<string, Set<string>>();
+  #revision = 0;
 
   constructor(store: Store) {
     this.#store = store;
     this.#images = store.table<ImageRecord>('images');
     this.#names = store.table<NameRecord>('image-names');
     for (const name of this.#names.all()) this.#remember(name);
+  }
+
+  /** Grows with every change. */
+  get revision(): number {
+    return this.#revision;
   }
 
   all(): ImageRecord[] {
@@ -177,6 +183,7 @@ export class ImageIndex {
     try {
       this.#store.transaction(change);
     } finally {
+      this.#revision++;
       this.#namesOf.clear();
       for (const name of this.#names.all()) this.#remember(name);
     }

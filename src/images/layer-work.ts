@@ -1,13 +1,12 @@
-import { isleError } from '../lib/errors.ts';
-import { failpoint } from '../lib/failpoint.ts';
 import type { Snapshots } from '../storage/snapshots.ts';
-import type { ContentStore, Descriptor } from './content-store.ts';
+import type { BlobSource, ContentStore, Descriptor } from './content-store.ts';
 import type { Connections } from './registry/connections.ts';
 import { downloadBlob } from './registry/download.ts';
 import type { RemoteRepository } from './registry/repository.ts';
 import { Semaphore } from './semaphore.ts';
 import { SharedWork } from './shared-work.ts';
-import type { Unpacker } from './unpacker.ts';
+import { unpackLayer } from './unpack-layer.ts';
+import type { Unpacker } from './unpack/unpack.ts';
 
 /** A layer to bring: its blob, and what its content must be. */
 export interface LayerSpec extends Descriptor {
@@ -60,10 +59,62 @@ export class LayerWork {
     const below = layer.parent && this.bring(layer.parent, repository, { signal });
     // Waited for at the end; until then its failure must not count as nobody's.
     below?.catch(() => undefined);
-    await this.#download(layer, repository, signal, emit);
-    emit({ kind: 'downloaded' });
-    if (!this.#parts.snapshots.hasLayer(layer.chainId)) await this.#unpack(layer, below, signal, emit);
+    const followed = await this.#downloadAndFollow(layer, repository, below, signal, emit);
+    if (!followed && !this.#parts.snapshots.hasLayer(layer.chainId))
+      await this.#unpack(layer, this.#parts.content.source(layer.digest), [below], signal, emit);
     emit({ kind: 'complete' });
+  }
+
+  /**
+   * Downloads the blob while an unpacker reads what is there already. Resolves with true when the layer was
+   * unpacked on the way; false when it is to be unpacked from the whole blob: nothing came, or following it failed
+   * (the download began anew, or the layer cannot be unpacked, which the second try then says).
+   */
+  async #downloadAndFollow(
+    layer: LayerSpec,
+    repository: RemoteRepository,
+    below: Promise<void> | undefined,
+    signal: AbortSignal,
+    emit: (event: LayerEvent) => void,
+  ): Promise<boolean> {
+    const verified = Promise.withResolvers<void>();
+    verified.promise.catch(() => undefined);
+    let following: Promise<boolean> | undefined;
+    const follow = (source: BlobSource) => {
+      if (this.#parts.snapshots.hasLayer(layer.chainId)) return;
+      following ??= this.#unpack(layer, source, [verified.promise, below], signal, emit).then(
+        () => true,
+        () => false,
+      );
+    };
+    try {
+      await this.#download(layer, repository, signal, emit, follow);
+      verified.resolve();
+    } catch (error) {
+      verified.reject(error);
+      await following;
+      throw error;
+    }
+    emit({ kind: 'downloaded' });
+    if (!following) return false;
+    const done = await following;
+    if (!done) await below;
+    return done;
+  }
+
+  #unpack(
+    layer: LayerSpec,
+    source: BlobSource,
+    until: (Promise<void> | undefined)[],
+    signal: AbortSignal,
+    emit: (event: LayerEvent) => void,
+  ): Promise<void> {
+    const onProgress = (current: number) => emit({ kind: 'extracting', current });
+    return unpackLayer(
+      this.#parts,
+      { ...layer, parent: layer.parent?.chainId },
+      { source, signal, until, onProgress },
+    );
   }
 
   async #download(
@@ -71,6 +122,7 @@ export class LayerWork {
     repository: RemoteRepository,
     signal: AbortSignal,
     emit: (event: LayerEvent) => void,
+    onStart: (source: BlobSource) => void,
   ) {
     const { content, connections } = this.#parts;
     if (content.has(layer.digest)) return;
@@ -79,43 +131,10 @@ export class LayerWork {
     await downloadBlob(repository, content, layer, {
       connections,
       signal,
+      onStart,
       onProgress: (current) => emit({ kind: 'downloading', current }),
       onRetry: (seconds) => emit({ kind: 'retrying', seconds }),
     });
-  }
-
-  async #unpack(
-    layer: LayerSpec,
-    below: Promise<void> | undefined,
-    signal: AbortSignal,
-    emit: (event: LayerEvent) => void,
-  ) {
-    const { snapshots, unpacker, content } = this.#parts;
-    failpoint('images.unpack.before');
-    const directory = await snapshots.beginLayer(layer.chainId);
-    try {
-      const unpacked = await unpacker.unpack({
-        blob: content.path(layer.digest),
-        mediaType: layer.mediaType,
-        target: directory.path,
-        signal,
-        onProgress: (current) => emit({ kind: 'extracting', current }),
-      });
-      if (unpacked.diffId !== layer.diffId)
-        throw isleError('digestMismatch', {
-          what: `layer ${layer.digest}`,
-          expected: layer.diffId,
-          actual: unpacked.diffId,
-        });
-      failpoint('images.unpack.after');
-      await below;
-      signal.throwIfAborted();
-      const parent = layer.parent?.chainId;
-      await snapshots.commitLayer(layer.chainId, { parent, diffId: layer.diffId, size: unpacked.size });
-    } catch (error) {
-      await directory.abandon();
-      throw error;
-    }
   }
 }
 

@@ -4,6 +4,7 @@
  */
 export class Pins {
   #counts = new Map<string, number>();
+  #holds = 0;
   #deleting = new Map<string, Promise<void>>();
 
   /** Pins digests and chain ids until the returned release is called. */
@@ -21,8 +22,21 @@ export class Pins {
     };
   }
 
+  /** Pins everything, for work that cannot say beforehand what it will make (load, import, commit). */
+  async pinAll(): Promise<Disposable> {
+    this.#holds++;
+    await Promise.allSettled(this.#deleting.values());
+    let released = false;
+    return {
+      [Symbol.dispose]: () => {
+        if (!released) this.#holds--;
+        released = true;
+      },
+    };
+  }
+
   has(key: string): boolean {
-    return this.#counts.has(key);
+    return this.#holds > 0 || this.#counts.has(key);
   }
 
   /** Runs `remove` unless `key` is pinned. Returns whether it ran. */

@@ -35,7 +35,8 @@ export function layerLines(layer: LayerSpec, emit: (line: Progress) => void): (e
         verified = true;
         return;
       case 'extracting':
-        return bar('Extracting', event.current);
+        // A layer is unpacked while it comes; the bar of its download is the one to show until that ends.
+        return verified ? bar('Extracting', event.current) : undefined;
       case 'complete':
         return emit({ status: 'Pull complete', id, progressDetail: {} });
     }

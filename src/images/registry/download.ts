@@ -1,6 +1,6 @@
-import { errnoOf, isIsleError, isleError } from '../../lib/errors.ts';
+import { isIsleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
-import type { ContentStore, Descriptor, Ingest } from '../content-store.ts';
+import type { BlobSource, ContentStore, Descriptor, Ingest } from '../content-store.ts';
 import { NetworkError, type Connections } from './connections.ts';
 import type { RemoteRepository } from './repository.ts';
 import { withRetries } from './retry.ts';
@@ -13,11 +13,13 @@ export interface DownloadOptions {
   /** Bytes of the blob that are here, of its size. */
   onProgress?(current: number): void;
   onRetry?(seconds: number): void;
+  /** What a reader can follow while the blob comes; not called when it is here. */
+  onStart?(source: BlobSource): void;
 }
 
 /**
  * Brings one blob into the store: streamed, hashed on the way, resumed by Range after a broken connection or an
- * earlier attempt, and visible only when its digest and size are right. Throws `digestMismatch`, `blobUnknown`
+ * earlier attempt, and visible only when its digest and size are right. Throws `blobMismatch`, `diskFull`
  * and what the registry layer throws.
  */
 export async function downloadBlob(
@@ -31,12 +33,13 @@ export async function downloadBlob(
   try {
     if (ingest.done) return;
     failpoint('images.download.before');
+    options.onStart?.(ingest.source());
     await fill(ingest, repository, blob, options);
     failpoint('images.download.after');
     await ingest.commit();
   } catch (error) {
     // Bytes an earlier try left may be what is wrong: once more, from the start.
-    if (!resumed || !isIsleError(error, 'digestMismatch')) throw await freeOnFullDisk(ingest, error);
+    if (!resumed || !isIsleError(error, 'blobMismatch')) throw error;
   } finally {
     await ingest.close();
   }
@@ -67,34 +70,9 @@ async function fill(
       if (stream.start !== ingest.offset) await ingest.restart();
       let current = stream.start;
       const count = (bytes: number) => options.onProgress?.((current += bytes));
-      await ingest.write(atMost(stream.body, blob.size - stream.start, blob), count);
+      await ingest.write(stream.body, count);
       if (current < blob.size)
         throw new NetworkError(repository.ref.domain, 'the answer was cut short', undefined);
     },
   );
-}
-
-/** A sender must not fill the disk with more than the manifest announced. */
-async function* atMost(
-  source: AsyncIterable<Buffer>,
-  limit: number,
-  blob: Descriptor,
-): AsyncGenerator<Buffer> {
-  let left = limit;
-  for await (const chunk of source) {
-    left -= chunk.length;
-    if (left < 0)
-      throw isleError('digestMismatch', {
-        what: `blob ${blob.digest}`,
-        expected: `${blob.size} bytes`,
-        actual: 'longer',
-      });
-    yield chunk;
-  }
-}
-
-/** On a full disk half a blob only stands in the way. */
-async function freeOnFullDisk(ingest: Ingest, error: unknown): Promise<unknown> {
-  if (errnoOf(error) === 'ENOSPC' || errnoOf(error) === 'EDQUOT') await ingest.restart();
-  return error;
 }

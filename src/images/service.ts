@@ -1,0 +1,100 @@
+import { rm } from 'node:fs/promises';
+import { isleError } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import type { Store } from '../lib/table.ts';
+import type { Snapshots } from '../storage/snapshots.ts';
+import { Collector } from './collect.ts';
+import { scratchRoot } from './compress.ts';
+import type { ContentStore } from './content-store.ts';
+import { historyOf } from './history.ts';
+import { ImageIndex } from './image-index.ts';
+import type { Images, RemovedImage } from './images.ts';
+import { login } from './login.ts';
+import { Pins } from './pins.ts';
+import { pruneIndex } from './prune.ts';
+import { Puller } from './pull.ts';
+import { Pusher } from './push.ts';
+import { parseReference, withDefaultTag } from './reference.ts';
+import type { RegistryConfig } from './registry/config.ts';
+import { Connections } from './registry/connections.ts';
+import { removeFromIndex } from './remove.ts';
+import { repair } from './repair.ts';
+import type { Unpacker } from './unpack/unpack.ts';
+import { usageOf } from './usage.ts';
+
+export interface ImagesOptions {
+  store: Store;
+  dataRoot: string;
+  runRoot: string;
+  snapshots: Snapshots;
+  content: ContentStore;
+  unpacker: Unpacker;
+  config: RegistryConfig;
+  log: Logger;
+}
+
+/** The images of this engine: what they are called, where they come from and go to, and what they hold on disk. */
+export function createImages(options: ImagesOptions): Images {
+  const { store, snapshots, content, unpacker, config, log } = options;
+  const index = new ImageIndex(store);
+  const pins = new Pins();
+  const connections = new Connections(config);
+  const parts = { index, pins, connections, content, snapshots, unpacker, log };
+  const puller = new Puller(parts);
+  const pusher = new Pusher({ ...parts, dataRoot: options.dataRoot });
+  const collector = new Collector(parts);
+
+  /** What an image leaves on disk goes after it; a failure is repaired by the next collection. */
+  const collect = async (): Promise<number> => {
+    try {
+      return await collector.collect();
+    } catch (error) {
+      log.warn({ err: error }, 'could not remove all that no image needs; the next removal tries again');
+      return 0;
+    }
+  };
+
+  /** `change`, then the layers that went with it, in Docker's way of telling. */
+  const removing = async (change: () => RemovedImage[]) => {
+    const before = new Set(index.all().flatMap(({ layers }) => layers.map(({ chainId }) => chainId)));
+    const removed = change();
+    const reclaimed = removed.some((one) => 'deleted' in one) ? await collect() : 0;
+    for (const chainId of [...before].reverse())
+      if (!snapshots.hasLayer(chainId)) removed.push({ deleted: chainId });
+    return { removed, reclaimed };
+  };
+
+  return {
+    get: (nameOrId) => index.view(index.find(nameOrId)),
+    list: () => index.all().map((image) => index.view(image)),
+    pull: (ref, pullOptions) => puller.pull(ref, pullOptions),
+    tag(nameOrId, newName) {
+      const name = parseReference(newName);
+      if (name.digest)
+        throw isleError('invalidParameter', { message: 'refusing to create a tag with a digest reference' });
+      index.put(index.find(nameOrId), [withDefaultTag(name)]);
+    },
+    remove: async (nameOrId, removeOptions) =>
+      (await removing(() => removeFromIndex(index, nameOrId, removeOptions))).removed,
+    prune: (pruneOptions) => removing(() => pruneIndex(index, pruneOptions)),
+    push: (ref, pushOptions) => pusher.push(ref, pushOptions),
+    save: () => notYet('saving images'),
+    load: () => notYet('loading images'),
+    import: () => notYet('importing images'),
+    commit: () => notYet('committing containers'),
+    history: (nameOrId) => historyOf(index, index.find(nameOrId)),
+    login: (auth) => login(connections, auth),
+    usage: async () => usageOf(index),
+    chainId: (imageId) => index.record(imageId)?.layers.at(-1)?.chainId,
+    async recover() {
+      await content.recover();
+      await rm(scratchRoot(options.dataRoot), { recursive: true, force: true });
+      await repair(parts);
+      await collect();
+    },
+  };
+}
+
+function notYet(what: string): Promise<never> {
+  return Promise.reject(isleError('notImplemented', { what }));
+}
