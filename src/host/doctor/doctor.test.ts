@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { judgeCgroups } from './cgroups.ts';
 import { judgeKernel } from './kernel.ts';
-import { droppingChains, judgeForwardPolicy } from './network.ts';
+import { droppingChains, judgeBridgeFilter, judgeForwardPolicy } from './network.ts';
 import { compareVersions, versionIn } from './version.ts';
 import { judgeKvm } from './virtualisation.ts';
 
@@ -38,6 +38,8 @@ test('other tables that drop forwarded packets are named, Isle’s own are not',
   assert.deepEqual(droppingChains(json, 'isle'), ['ip filter FORWARD']);
   assert.match(judgeForwardPolicy(['ip filter FORWARD'], 'isle').advice!, /-i isle0 -j ACCEPT/);
   assert.equal(judgeForwardPolicy([], 'isle').status, 'ok');
+  assert.equal(judgeBridgeFilter(true, []).status, 'ok');
+  assert.equal(judgeBridgeFilter(true, ['ip filter FORWARD']).status, 'warn');
 });
 
 test('a host without KVM is warned, never failed', () => {

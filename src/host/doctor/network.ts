@@ -19,23 +19,28 @@ export async function checkForwarding(): Promise<Finding> {
 }
 
 /** With br_netfilter, packets between containers of one bridge go through the host's forward rules too. */
-export async function checkBridgeFilter(): Promise<Finding> {
-  const name = 'br-netfilter';
-  const why = 'with it on, packets inside one bridge pass the host’s firewall, which may drop them';
+export async function checkBridgeFilter(options: DoctorOptions): Promise<Finding> {
   const file = '/proc/sys/net/bridge/bridge-nf-call-iptables';
   const value = await readFile(file, 'utf8').then(
-    (text) => text.trim(),
-    () => undefined,
+    (text) => text.trim() === '1',
+    () => false,
   );
-  if (value === undefined) return { name, status: 'ok', found: 'not loaded', why };
-  if (value === '0') return { name, status: 'ok', found: 'loaded, not filtering bridges', why };
+  return judgeBridgeFilter(value, value ? await foreignDrops(options.instance) : []);
+}
+
+export function judgeBridgeFilter(on: boolean, chains: readonly string[]): Finding {
+  const name = 'br-netfilter';
+  const why =
+    'with it on, packets between containers of one bridge pass the host’s firewall, which may drop them';
+  if (!on) return { name, status: 'ok', found: 'off', why };
+  if (chains.length === 0) return { name, status: 'ok', found: 'on, and no other table drops', why };
   return {
     name,
     status: 'warn',
-    found: 'bridged packets pass the host’s firewall',
+    found: `on, and ${chains.join(', ')} drops`,
     why,
     advice:
-      'fine unless containers cannot reach each other: then sysctl -w net.bridge.bridge-nf-call-iptables=0 (Kubernetes needs 1)',
+      'if containers cannot reach each other: sysctl -w net.bridge.bridge-nf-call-iptables=0 (Kubernetes needs 1)',
   };
 }
 
@@ -44,12 +49,17 @@ export async function checkBridgeFilter(): Promise<Finding> {
  * own table cannot overrule theirs.
  */
 export async function checkForwardPolicy(options: DoctorOptions): Promise<Finding> {
+  return judgeForwardPolicy(await foreignDrops(options.instance), options.instance);
+}
+
+async function foreignDrops(instance: string): Promise<string[]> {
   try {
     const { stdout, code } = await run('nft', ['-j', 'list', 'chains'], { timeout: 5000 });
-    return judgeForwardPolicy(code === 0 ? droppingChains(stdout, options.instance) : [], options.instance);
+    return code === 0 ? droppingChains(stdout, instance) : [];
   } catch (error) {
-    if (!isIsleError(error, 'hostTool')) throw error;
-    return judgeForwardPolicy([], options.instance);
+    // No nft is the nftables check's to tell.
+    if (isIsleError(error, 'hostTool')) return [];
+    throw error;
   }
 }
 
