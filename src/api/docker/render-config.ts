@@ -1,0 +1,53 @@
+import type { Container, HealthCheck } from '../../engine/model.ts';
+import { portName } from './render-ports.ts';
+import { renderVolumes } from './render-mounts.ts';
+
+/** `Config` of inspect: what was asked for and the image's say, merged. */
+export function renderConfig(container: Container): object {
+  const { spec } = container;
+  const exposed = container.exposedPorts;
+  return {
+    Hostname: container.hostname,
+    Domainname: spec.domainname,
+    User: spec.user,
+    AttachStdin: spec.attachStdin,
+    AttachStdout: spec.attachStdout,
+    AttachStderr: spec.attachStderr,
+    ...(exposed.length > 0 && {
+      ExposedPorts: Object.fromEntries(exposed.map((port) => [portName(port), {}])),
+    }),
+    Tty: spec.tty,
+    OpenStdin: spec.openStdin,
+    StdinOnce: spec.stdinOnce,
+    Env: spec.env,
+    Cmd: spec.command ?? null,
+    ...renderHealthcheck(spec.healthcheck ?? container.healthcheck),
+    Image: spec.image,
+    Volumes: renderVolumes(container),
+    WorkingDir: spec.workingDir,
+    Entrypoint: spec.entrypoint ?? null,
+    ...(spec.networkDisabled && { NetworkDisabled: true }),
+    OnBuild: null,
+    Labels: container.labels,
+    ...((spec.stopSignal ?? container.stopSignal) !== 'SIGTERM' && {
+      StopSignal: spec.stopSignal ?? container.stopSignal,
+    }),
+    ...(spec.stopTimeout !== undefined && { StopTimeout: spec.stopTimeout }),
+  };
+}
+
+function renderHealthcheck(check: HealthCheck | undefined): object {
+  if (!check) return {};
+  return { Healthcheck: renderHealth(check) };
+}
+
+export function renderHealth(check: HealthCheck): object {
+  return {
+    Test: check.test,
+    ...(check.interval && { Interval: check.interval }),
+    ...(check.timeout && { Timeout: check.timeout }),
+    ...(check.startPeriod && { StartPeriod: check.startPeriod }),
+    ...(check.startInterval && { StartInterval: check.startInterval }),
+    ...(check.retries && { Retries: check.retries }),
+  };
+}

@@ -1,0 +1,81 @@
+import type { Container, ContainerState } from '../../engine/model.ts';
+import { renderMountPoint } from './render-mounts.ts';
+import { type NetworkLookup, renderEndpoints } from './render-network-settings.ts';
+import { renderPortList } from './render-ports.ts';
+
+/** One entry of `GET /containers/json`. */
+export function renderContainerSummary(
+  container: Container,
+  lookup: NetworkLookup,
+  size: { rw: number; root: number } | undefined,
+): object {
+  const { state, process, spec } = container;
+  return {
+    Id: container.id,
+    Names: [`/${container.name}`],
+    Image: spec.image,
+    ImageID: container.imageId,
+    ...(container.imageManifest && { ImageManifestDescriptor: container.imageManifest }),
+    Command: [process.path, ...process.args].join(' '),
+    Created: Math.floor(Date.parse(container.createdAt) / 1000),
+    Ports: renderPortList(container.exposedPorts, lookup.attachment(container.id)?.ports ?? []),
+    ...(size && { SizeRw: size.rw, SizeRootFs: size.root }),
+    Labels: container.labels,
+    State: state.phase,
+    Status: statusText(state, Date.now()),
+    HostConfig: {
+      NetworkMode: spec.networkMode,
+      ...(spec.annotations && { Annotations: spec.annotations }),
+    },
+    NetworkSettings: { Networks: renderEndpoints(container, lookup) },
+    Mounts: container.mounts.map(renderMountPoint),
+  };
+}
+
+/** `Up 5 minutes (healthy)`, `Exited (0) 3 days ago`: clients show it as it is. */
+export function statusText(state: ContainerState, now: number): string {
+  const { phase, exitCode } = state;
+  switch (phase) {
+    case 'created':
+      return 'Created';
+    case 'removing':
+      return 'Removal In Progress';
+    case 'dead':
+      return 'Dead';
+    case 'restarting':
+      return `Restarting (${exitCode}) ${ago(state.finishedAt, now)} ago`;
+    case 'exited':
+      return `Exited (${exitCode}) ${ago(state.finishedAt, now)} ago`;
+    case 'paused':
+      return `Up ${ago(state.startedAt, now)} (Paused)`;
+    default:
+      return `Up ${ago(state.startedAt, now)}${healthText(state)}`;
+  }
+}
+
+function healthText({ health }: ContainerState): string {
+  if (!health) return '';
+  return health.status === 'starting' ? ' (health: starting)' : ` (${health.status})`;
+}
+
+function ago(time: string, now: number): string {
+  return humanDuration(Math.max(0, now - Date.parse(time)));
+}
+
+/** Milliseconds in the words of Docker's `units.HumanDuration`. */
+export function humanDuration(milliseconds: number): string {
+  const seconds = Math.floor(milliseconds / 1000);
+  if (seconds < 1) return 'Less than a second';
+  if (seconds === 1) return '1 second';
+  if (seconds < 60) return `${seconds} seconds`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes === 1) return 'About a minute';
+  if (minutes < 60) return `${minutes} minutes`;
+  const hours = Math.floor(minutes / 60 + 0.5);
+  if (hours === 1) return 'About an hour';
+  if (hours < 48) return `${hours} hours`;
+  if (hours < 24 * 7 * 2) return `${Math.floor(hours / 24)} days`;
+  if (hours < 24 * 30 * 2) return `${Math.floor(hours / 24 / 7)} weeks`;
+  if (hours < 24 * 365 * 2) return `${Math.floor(hours / 24 / 30)} months`;
+  return `${Math.floor(hours / 24 / 365)} years`;
+}
