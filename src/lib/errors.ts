@@ -91,6 +91,8 @@ export const catalogue = {
     'driver failed programming external connectivity: Bind for {address} failed: port is already allocated ({owner})',
   ],
 
+  portUnavailable: [500, 'driver failed programming external connectivity: Bind for {address} failed: {why}'],
+
   // --- storage
   diskFull: [
     500,

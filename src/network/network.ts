@@ -36,13 +36,16 @@ export interface Network {
   rename(podId: string, name: string): void;
 
   /**
-   * After a restart: rebuilds bridges, rules, port proxies and the resolver for the pods that still run, and
-   * removes links, namespaces, rules and addresses of all others. Idempotent.
+   * To be called once before anything else: makes the default network and rebuilds bridges, rules, port proxies and the resolver for
+   * the pods that still run, and removes links, namespaces, rules and addresses of all others. Idempotent.
    */
   recover(running: ReadonlySet<string>): Promise<void>;
 
   /** Stops helpers of this process (resolver, pool). Running pods keep their network. */
   close(): Promise<void>;
+
+  /** Takes everything of this instance off the host: pods' namespaces, bridges, rules. Records of networks stay. */
+  removeAll(): Promise<void>;
 }
 
 export interface NetworkSpec {
@@ -110,8 +113,8 @@ export interface AttachRequest {
 
 export interface Attachment {
   podId: string;
-  /** To join: `/run/isle/netns/<pod id>`. */
-  netnsPath: string;
+  /** To join. Absent: the host's own (network `host`). */
+  netnsPath?: string;
   endpoints: Endpoint[];
   /** With the real host ports. */
   ports: PortBinding[];

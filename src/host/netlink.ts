@@ -1,0 +1,316 @@
+import { NetworkJob } from './network-job.ts';
+import {
+  NLM_F,
+  attributes,
+  bytes,
+  message,
+  nested,
+  patched,
+  readText,
+  split,
+  text,
+  u32,
+  u8,
+  type Attribute,
+  type Message,
+} from './netlink-message.ts';
+
+/**
+ * rtnetlink: requests as values, to be put into a {@link NetworkJob}. Links are named, not numbered: the job's
+ * thread looks the index up where it is then. Numbers are those of linux/rtnetlink.h and linux/if_link.h.
+ */
+
+const RTM = {
+  newLink: 16,
+  delLink: 17,
+  getLink: 18,
+  newAddr: 20,
+  delAddr: 21,
+  getAddr: 22,
+  newRoute: 24,
+  delRoute: 25,
+  getRoute: 26,
+};
+const IFLA = {
+  address: 1,
+  ifname: 3,
+  mtu: 4,
+  master: 10,
+  linkInfo: 18,
+  stats64: 23,
+  afSpec: 26,
+  netNsFd: 28,
+  protInfo: 12,
+};
+const IFF_UP = 1;
+const AF = { unspec: 0, inet: 2, bridge: 7, inet6: 10 };
+
+export interface LinkOptions {
+  up?: boolean;
+  mtu?: number;
+  /** 6 bytes */
+  mac?: Buffer;
+  /** Name of the bridge it belongs to. */
+  master?: string;
+  name?: string;
+}
+
+export function addBridge(name: string, options: LinkOptions): Message {
+  return newLink(
+    NLM_F.create | NLM_F.excl,
+    [text(IFLA.ifname, name), nested(IFLA.linkInfo, [text(1, 'bridge')])],
+    options,
+  );
+}
+
+/** Two ends of a cable: `name` where the job is, `peer.name` in the job's inner namespace (or here as well). */
+export function addVeth(
+  name: string,
+  options: LinkOptions,
+  peer: LinkOptions & { name: string; inner: boolean },
+): Message {
+  const far = [text(IFLA.ifname, peer.name), ...linkAttributes(peer)];
+  if (peer.inner) far.push(patched(IFLA.netNsFd, 'innerFd'));
+  return newLink(
+    NLM_F.create | NLM_F.excl,
+    [
+      text(IFLA.ifname, name),
+      nested(IFLA.linkInfo, [text(1, 'veth'), nested(2, [nested(1, far, linkHeader(peer))])]),
+    ],
+    options,
+  );
+}
+
+/** Changes a link that exists. */
+export function setLink(name: string, options: LinkOptions): Message {
+  const { name: newName, ...rest } = options;
+  const attributes = newName === undefined ? [] : [text(IFLA.ifname, newName)];
+  const header = linkHeader(rest);
+  return message(
+    RTM.newLink,
+    NLM_F.ack,
+    header,
+    [...attributes, ...linkAttributes(rest)],
+    [{ at: 4, value: { ifindexOf: name } }],
+  );
+}
+
+/** Gives the link no link-local IPv6 address of its own. The kernel takes this for an existing link only. */
+export function setNoIpv6Address(name: string): Message {
+  const IFLA_INET6_ADDR_GEN_MODE = 8;
+  const IN6_ADDR_GEN_MODE_NONE = 1;
+  return message(
+    RTM.newLink,
+    NLM_F.ack,
+    header16(AF.unspec),
+    [nested(IFLA.afSpec, [nested(AF.inet6, [u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE)])])],
+    [{ at: 4, value: { ifindexOf: name } }],
+  );
+}
+
+/**
+ * Sets a bridge's port: an isolated one reaches the bridge but no other isolated port; one in hairpin mode gets back
+ * what it sent to itself.
+ */
+export function setPort(name: string, options: { isolated: boolean; hairpin: boolean }): Message {
+  const IFLA_BRPORT_MODE = 4;
+  const IFLA_BRPORT_ISOLATED = 33;
+  const attributes = [
+    u8(IFLA_BRPORT_MODE, options.hairpin ? 1 : 0),
+    u8(IFLA_BRPORT_ISOLATED, options.isolated ? 1 : 0),
+  ];
+  return message(
+    RTM.newLink,
+    NLM_F.ack,
+    header16(AF.bridge),
+    [nested(IFLA.protInfo, attributes)],
+    [{ at: 4, value: { ifindexOf: name } }],
+  );
+}
+
+/** Deletes by name: a link that is not there answers ENODEV. */
+export function deleteLink(name: string): Message {
+  return message(RTM.delLink, NLM_F.ack, header16(AF.unspec), [text(IFLA.ifname, name)]);
+}
+
+/** Gives the link an address; the same one again is no error. `address` has 4 or 16 bytes. */
+export function addAddress(link: string, address: Buffer, prefixLength: number): Message {
+  return addressMessage(RTM.newAddr, NLM_F.create | NLM_F.replace, link, address, prefixLength);
+}
+
+export function deleteAddress(link: string, address: Buffer, prefixLength: number): Message {
+  return addressMessage(RTM.delAddr, 0, link, address, prefixLength);
+}
+
+/** Sets the default route. */
+export function setDefaultRoute(gateway: Buffer, link: string): Message {
+  return routeMessage(RTM.newRoute, NLM_F.create | NLM_F.replace, gateway, link);
+}
+
+export function deleteDefaultRoute(gateway: Buffer, link: string): Message {
+  return routeMessage(RTM.delRoute, 0, gateway, link);
+}
+
+export interface Link {
+  index: number;
+  name: string;
+  up: boolean;
+  mtu: number;
+  mac: string;
+  /** Index of the bridge it belongs to, or 0. */
+  master: number;
+  stats: LinkStats;
+}
+
+export interface LinkStats {
+  rxBytes: number;
+  rxPackets: number;
+  rxErrors: number;
+  rxDropped: number;
+  txBytes: number;
+  txPackets: number;
+  txErrors: number;
+  txDropped: number;
+}
+
+/** All links of the namespace mounted at `netns`, or of the daemon's own. */
+export async function listLinks(netns?: string): Promise<Link[]> {
+  const job = new NetworkJob();
+  if (netns !== undefined) job.enter(netns);
+  const { replies } = await job.route([message(RTM.getLink, NLM_F.dump, header16(AF.unspec), [])]).run();
+  return split(replies[0]!)
+    .filter((reply) => reply.type === RTM.newLink)
+    .map((reply) => readLink(reply.body));
+}
+
+export interface Route {
+  family: 'ipv4' | 'ipv6';
+  /** Absent for a default route. */
+  destination?: Buffer;
+  prefixLength: number;
+  link: number;
+  table: number;
+}
+
+/** All unicast routes of the daemon's namespace, every table's. */
+export async function listRoutes(): Promise<Route[]> {
+  const header = Buffer.alloc(12);
+  const { replies } = await new NetworkJob().route([message(RTM.getRoute, NLM_F.dump, header, [])]).run();
+  return split(replies[0]!)
+    .filter((reply) => reply.type === RTM.newRoute && reply.body[7] === 1)
+    .map(({ body }) => {
+      const found = attributes(body.subarray(12));
+      return {
+        family: body[0] === AF.inet ? 'ipv4' : 'ipv6',
+        destination: found.get(1),
+        prefixLength: body[1]!,
+        link: found.get(4)?.readUInt32LE(0) ?? 0,
+        table: found.get(15)?.readUInt32LE(0) ?? body[4]!,
+      };
+    });
+}
+
+/** Addresses of the links of the daemon's namespace. */
+export async function listAddresses(): Promise<{ link: number; address: Buffer; prefixLength: number }[]> {
+  const { replies } = await new NetworkJob()
+    .route([message(RTM.getAddr, NLM_F.dump, Buffer.alloc(8), [])])
+    .run();
+  return split(replies[0]!)
+    .filter((reply) => reply.type === RTM.newAddr)
+    .flatMap(({ body }) => {
+      const found = attributes(body.subarray(8));
+      const address = found.get(2) ?? found.get(1);
+      return address === undefined ? [] : [{ link: body.readUInt32LE(4), address, prefixLength: body[1]! }];
+    });
+}
+
+/** Deletes links by name, in one go; those that are gone already are fine. */
+export async function deleteLinks(names: readonly string[]): Promise<void> {
+  if (names.length === 0) return;
+  await new NetworkJob().route(names.map(deleteLink), { tolerate: true }).run();
+}
+
+function newLink(flags: number, own: readonly Attribute[], options: LinkOptions): Message {
+  return message(RTM.newLink, NLM_F.ack | flags, linkHeader(options), [...own, ...linkAttributes(options)]);
+}
+
+function linkHeader(options: LinkOptions): Buffer {
+  const header = header16(AF.unspec);
+  if (options.up !== undefined) {
+    header.writeUInt32LE(options.up ? IFF_UP : 0, 8);
+    header.writeUInt32LE(IFF_UP, 12);
+  }
+  return header;
+}
+
+function linkAttributes(options: LinkOptions): Attribute[] {
+  const list: Attribute[] = [];
+  if (options.mtu !== undefined) list.push(u32(IFLA.mtu, options.mtu));
+  if (options.mac !== undefined) list.push(bytes(IFLA.address, options.mac));
+  if (options.master !== undefined) list.push(patched(IFLA.master, { ifindexOf: options.master }));
+  return list;
+}
+
+/** struct ifinfomsg */
+function header16(family: number): Buffer {
+  const header = Buffer.alloc(16);
+  header[0] = family;
+  return header;
+}
+
+function addressMessage(
+  type: number,
+  flags: number,
+  link: string,
+  address: Buffer,
+  prefixLength: number,
+): Message {
+  const header = Buffer.alloc(8);
+  header[0] = address.length === 4 ? AF.inet : AF.inet6;
+  header[1] = prefixLength;
+  // IFA_F_NODAD: the address is ours by record, and the pod must not wait a second for it.
+  if (address.length === 16) header[2] = 2;
+  const list = [bytes(2, address), bytes(1, address)];
+  if (address.length === 4 && prefixLength < 31) list.push(bytes(4, broadcast(address, prefixLength)));
+  return message(type, NLM_F.ack | flags, header, list, [{ at: 4, value: { ifindexOf: link } }]);
+}
+
+function broadcast(address: Buffer, prefixLength: number): Buffer {
+  const out = Buffer.alloc(4);
+  out.writeUInt32BE((address.readUInt32BE(0) | (0xffffffff >>> prefixLength)) >>> 0);
+  return out;
+}
+
+/** struct rtmsg: main table, protocol static, scope universe, unicast. */
+function routeMessage(type: number, flags: number, gateway: Buffer, link: string): Message {
+  const header = Buffer.from([gateway.length === 4 ? AF.inet : AF.inet6, 0, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0]);
+  return message(type, NLM_F.ack | flags, header, [bytes(5, gateway), patched(4, { ifindexOf: link })]);
+}
+
+function readLink(body: Buffer): Link {
+  const found = attributes(body.subarray(16));
+  return {
+    index: body.readUInt32LE(4),
+    name: readText(found.get(IFLA.ifname)),
+    up: (body.readUInt32LE(8) & IFF_UP) !== 0,
+    mtu: found.get(IFLA.mtu)?.readUInt32LE(0) ?? 0,
+    mac: (found.get(IFLA.address)?.toString('hex') ?? '').replace(/(..)(?=.)/g, '$1:'),
+    master: found.get(IFLA.master)?.readUInt32LE(0) ?? 0,
+    stats: readStats(found.get(IFLA.stats64)),
+  };
+}
+
+/** struct rtnl_link_stats64 */
+function readStats(data: Buffer | undefined): LinkStats {
+  const at = (index: number): number => (data === undefined ? 0 : Number(data.readBigUInt64LE(index * 8)));
+  return {
+    rxPackets: at(0),
+    txPackets: at(1),
+    rxBytes: at(2),
+    txBytes: at(3),
+    rxErrors: at(4),
+    txErrors: at(5),
+    rxDropped: at(6),
+    txDropped: at(7),
+  };
+}

@@ -1,0 +1,168 @@
+import { createSocket } from 'node:dgram';
+import { createServer, type Socket } from 'node:net';
+import type { Logger } from '../../lib/log.ts';
+import { type Names } from './names.ts';
+import { RCODE, answer, fit, parseQuery, reverseAddress, type Query } from './query.ts';
+import { askUpstream, withLength } from './upstream.ts';
+
+/** The resolver's address inside every pod of a user-defined network, as Docker has it. */
+export const RESOLVER_ADDRESS = '127.0.0.11';
+
+const MAX_WAITING_PER_POD = 128;
+const MAX_CONNECTIONS_PER_POD = 32;
+const TCP_IDLE_MS = 10_000;
+
+export interface ResolverOptions {
+  names: Names;
+  /** Servers for outside names; none for a pod that has no way out. */
+  upstreams: (podId: string) => string[];
+  /** Whether the address belongs to this network's subnets. */
+  inSubnet: (networkId: string, address: string) => boolean;
+  log: Logger;
+}
+
+/**
+ * Answers names inside pods, through sockets that live in the pods' namespaces but belong to this process. What a
+ * pod sends is hostile: packets are bounded, one question gets one answer no larger than its sender asked for, and
+ * only so many wait at a time.
+ */
+export class Resolver {
+  readonly #options: ResolverOptions;
+  readonly #open = new Map<string, { waiting: number; abort: AbortController; end(): void }>();
+
+  constructor(options: ResolverOptions) {
+    this.#options = options;
+  }
+
+  /** Serves the pod on these descriptors, which are the resolver's from now on. */
+  serve(podId: string, sockets: { udp: number; tcp: number }): void {
+    this.stop(podId);
+    const abort = new AbortController();
+    const closeUdp = this.#serveUdp(podId, sockets.udp);
+    const closeTcp = this.#serveTcp(podId, sockets.tcp);
+    const end = (): void => {
+      abort.abort();
+      closeUdp();
+      closeTcp();
+    };
+    this.#open.set(podId, { waiting: 0, abort, end });
+  }
+
+  serves(podId: string): boolean {
+    return this.#open.has(podId);
+  }
+
+  stop(podId: string): void {
+    this.#open.get(podId)?.end();
+    this.#open.delete(podId);
+  }
+
+  close(): void {
+    for (const podId of this.#open.keys()) this.stop(podId);
+  }
+
+  #serveUdp(podId: string, fd: number): () => void {
+    const socket = createSocket('udp4');
+    socket.on('error', (err) => this.#options.log.warn({ err, podId }, 'the resolver of a pod failed'));
+    socket.on('message', (packet, client) => {
+      void this.#respond(podId, packet, false).then((reply) => {
+        if (reply && this.#open.has(podId)) socket.send(reply, client.port, client.address);
+      });
+    });
+    socket.bind({ fd });
+    socket.unref();
+    return () => socket.close();
+  }
+
+  #serveTcp(podId: string, fd: number): () => void {
+    const clients = new Set<Socket>();
+    const server = createServer((client) => {
+      clients.add(client);
+      client.on('close', () => clients.delete(client));
+      client.on('error', () => client.destroy());
+      client.setTimeout(TCP_IDLE_MS, () => client.destroy());
+      this.#serveConnection(podId, client).catch(() => client.destroy());
+    });
+    server.maxConnections = MAX_CONNECTIONS_PER_POD;
+    server.on('error', (err) => this.#options.log.warn({ err, podId }, 'the resolver of a pod failed'));
+    server.listen({ fd });
+    server.unref();
+    return () => {
+      server.close();
+      for (const client of clients) client.destroy();
+    };
+  }
+
+  /** One question after the other: a client that does not read its answers gets no further ones. */
+  async #serveConnection(podId: string, client: Socket): Promise<void> {
+    let data = Buffer.alloc(0);
+    for await (const chunk of client) {
+      data = Buffer.concat([data, chunk as Buffer]);
+      while (data.length >= 2) {
+        const length = data.readUInt16BE(0);
+        if (length > 4096) throw new Error('oversized question');
+        if (data.length < 2 + length) break;
+        const reply = await this.#respond(podId, data.subarray(2, 2 + length), true);
+        data = data.subarray(2 + length);
+        if (reply === undefined) throw new Error('not a question');
+        if (!client.write(withLength(reply))) await drained(client);
+      }
+    }
+  }
+
+  async #respond(podId: string, packet: Buffer, tcp: boolean): Promise<Buffer | undefined> {
+    const query = parseQuery(packet);
+    if (query === undefined || Buffer.isBuffer(query)) return query;
+    const limit = tcp ? 65_535 : query.size;
+    try {
+      return this.#answerHere(podId, query, limit) ?? (await this.#forward(podId, query, tcp, limit));
+    } catch (err) {
+      this.#options.log.debug({ err, podId }, 'a question could not be answered');
+      return answer(query, RCODE.serverFailure, [], limit);
+    }
+  }
+
+  /** Undefined when it is an outside name. */
+  #answerHere(podId: string, query: Query, limit: number): Buffer | undefined {
+    const { names, inSubnet } = this.#options;
+    const address = reverseAddress(query.name);
+    if (address !== undefined) {
+      const name = names.reverse(podId, address, (networkId) => inSubnet(networkId, address));
+      if (name === undefined) return undefined;
+      if (name === '') return answer(query, RCODE.noSuchName, [], limit);
+      return answer(query, RCODE.ok, query.type === 'PTR' ? [{ type: 'PTR', data: name }] : [], limit);
+    }
+    const found = names.lookup(podId, query.name);
+    if (found === undefined) return undefined;
+    const records = {
+      A: () => found.ipv4.map((data) => ({ type: 'A' as const, data })),
+      AAAA: () => found.ipv6.map((data) => ({ type: 'AAAA' as const, data })),
+    };
+    // Any other type of a name that is ours: it exists and has none.
+    const type = query.type === 'A' || query.type === 'AAAA' ? query.type : undefined;
+    return answer(query, RCODE.ok, type ? records[type]() : [], limit);
+  }
+
+  async #forward(podId: string, query: Query, tcp: boolean, limit: number): Promise<Buffer> {
+    const pod = this.#open.get(podId);
+    const servers = this.#options.upstreams(podId);
+    // Where there is no way out, there is no outside name (CVE-2024-29018); an error would make clients wait.
+    if (servers.length === 0) return answer(query, RCODE.noSuchName, [], limit);
+    if (pod === undefined || pod.waiting >= MAX_WAITING_PER_POD)
+      return answer(query, RCODE.serverFailure, [], limit);
+    pod.waiting++;
+    try {
+      const reply = await askUpstream(query, servers, { tcp, signal: pod.abort.signal });
+      return reply ? fit(query, reply, limit) : answer(query, RCODE.serverFailure, [], limit);
+    } finally {
+      pod.waiting--;
+    }
+  }
+}
+
+function drained(client: Socket): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.once('drain', resolve);
+    client.once('close', () => reject(new Error('closed')));
+  });
+}

@@ -1,0 +1,444 @@
+import { join } from 'node:path';
+import type { EndpointSpec, PortBinding } from '../engine/model.ts';
+import { NetworkJob } from '../host/network-job.ts';
+import { deleteLink, listLinks } from '../host/netlink.ts';
+import { isleError } from '../lib/errors.ts';
+import { failpoint } from '../lib/failpoint.ts';
+import { Rollback } from '../lib/rollback.ts';
+import { layCable, routeThrough } from './cable.ts';
+import type { NetworkConfig } from './config.ts';
+import type { Names } from './dns/names.ts';
+import type { Resolver } from './dns/resolver.ts';
+import {
+  allocateEndpoint,
+  bareEndpoint,
+  cableOf,
+  checkEndpointSpec,
+  defaultRoutes,
+  dnsNames,
+  releaseEndpoint,
+  targetOf,
+} from './endpoints.ts';
+import { needsResolver, parseDnsServer, renderFiles, type FileContext } from './files.ts';
+import type { Firewall } from './firewall.ts';
+import type { HostResolver } from './host-resolver.ts';
+import { isHostName, parseExtraHosts } from './hosts-file.ts';
+import type { Slot } from './namespace-pool.ts';
+import type { AttachRequest, Attachment, Endpoint, InterfaceStats } from './network.ts';
+import type { LiveNetwork, Networks } from './networks.ts';
+import { forgetFlows, publications, type Ports } from './ports.ts';
+import type { Records, StoredEndpoint, StoredPod } from './records.ts';
+import { publicationElement, type Element } from './ruleset.ts';
+import { newResolverPort, openResolver, type SlotNeed, type Slots } from './slots.ts';
+
+export interface PodsOptions {
+  records: Records;
+  networks: Networks;
+  firewall: Firewall;
+  ports: Ports;
+  names: Names;
+  resolver: Resolver;
+  hostResolver: HostResolver;
+  slots: Slots;
+  /** Where the namespaces' files are. */
+  directory: string;
+  instance: string;
+  config: NetworkConfig;
+  /** MTU of networks that say none, and whether the host has IPv6. */
+  host: { mtu: number; ipv6: boolean };
+}
+
+/** Pods and their endpoints: what `attach` gives and `detach` takes. */
+export class Pods {
+  readonly #options: PodsOptions;
+
+  constructor(options: PodsOptions) {
+    this.#options = options;
+  }
+
+  async attach(podId: string, request: AttachRequest): Promise<Attachment> {
+    const { records, networks } = this.#options;
+    if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/.test(podId))
+      throw isleError('invalidName', { kind: 'pod', name: podId });
+    if (records.pods.get(podId))
+      throw isleError('conflict', { message: `pod ${podId} has a network already` });
+    const wanted = request.networks.map(({ network, endpoint }) => ({
+      network: networks.get(network),
+      spec: endpoint,
+    }));
+    checkRequest(request, wanted);
+    await using undo = new Rollback();
+    const pod = await this.#lay(podId, request, wanted, undo);
+    const files = renderFiles(pod, this.#fileContext());
+    await this.#publish(pod, undo);
+    this.#options.names.set(podId, pod.endpoints);
+    undo.keep();
+    return { ...attachmentOf(pod, this.#options.directory), ...files };
+  }
+
+  async connect(podId: string, networkId: string, spec: EndpointSpec): Promise<Endpoint> {
+    const { records, networks, directory, instance, host } = this.#options;
+    const pod = this.#get(podId);
+    const network = networks.get(networkId);
+    this.#refuseConnect(pod, network);
+    checkEndpointSpec(network, spec);
+    const own = { instance, taken: pod.endpoints };
+    const endpoint = allocateEndpoint(network, podId, pod.request, spec, own);
+    await using undo = new Rollback();
+    undo.add('address', () => releaseEndpoint(network, endpoint));
+    const next: StoredPod = { ...pod, endpoints: [...pod.endpoints, endpoint] };
+    records.pods.put(podId, next);
+    undo.add('record', () => records.pods.put(podId, pod));
+    failpoint('network.connect.before');
+    const job = new NetworkJob().enter(join(directory, pod.namespace));
+    layCable(job, cableOf(network, endpoint, host.mtu));
+    for (const { interfaceName, gateway } of defaultRoutes(next.endpoints))
+      routeThrough(job, interfaceName, [gateway]);
+    undo.add('cable', () =>
+      new NetworkJob().route([deleteLink(endpoint.hostLink)], { tolerate: true }).run(),
+    );
+    await job.run();
+    failpoint('network.connect.after');
+    await this.#ensureResolver(next, undo);
+    await this.#republish(pod, next);
+    undo.keep();
+    this.#options.names.set(podId, next.endpoints);
+    return publicEndpoint(endpoint);
+  }
+
+  async disconnect(podId: string, networkId: string): Promise<void> {
+    const { records, networks, directory } = this.#options;
+    const pod = this.#get(podId);
+    const network = networks.get(networkId);
+    const endpoint = pod.endpoints.find((one) => one.networkId === network.record.id);
+    if (endpoint === undefined)
+      throw isleError('conflict', {
+        message: `container ${pod.request.name} is not connected to network ${network.record.name}`,
+      });
+    const next: StoredPod = { ...pod, endpoints: pod.endpoints.filter((one) => one !== endpoint) };
+    this.#options.names.set(podId, next.endpoints);
+    await this.#republish(pod, next);
+    failpoint('network.disconnect.before');
+    const job = new NetworkJob().route([deleteLink(endpoint.hostLink)], { tolerate: true });
+    if (pod.namespace !== '' && endpoint.hostLink !== '') {
+      job.enter(join(directory, pod.namespace));
+      for (const { interfaceName, gateway } of defaultRoutes(next.endpoints))
+        routeThrough(job, interfaceName, [gateway]);
+    }
+    await job.run();
+    failpoint('network.disconnect.after');
+    // The ports were stored by #republish.
+    records.pods.put(podId, { ...next, ports: this.#get(podId).ports });
+    releaseEndpoint(network, endpoint);
+  }
+
+  async detach(podId: string): Promise<void> {
+    const pod = this.#options.records.pods.get(podId);
+    if (pod !== undefined) await this.#dismantle(pod);
+  }
+
+  attachment(podId: string): Attachment | undefined {
+    const pod = this.#options.records.pods.get(podId);
+    if (pod === undefined) return undefined;
+    return { ...attachmentOf(pod, this.#options.directory), ...renderFiles(pod, this.#fileContext()) };
+  }
+
+  async stats(podId: string): Promise<Record<string, InterfaceStats>> {
+    const pod = this.#get(podId);
+    if (pod.namespace === '') return {};
+    const links = await listLinks(join(this.#options.directory, pod.namespace));
+    const names = new Set(pod.endpoints.map((endpoint) => endpoint.interfaceName));
+    return Object.fromEntries(
+      links.filter(({ name }) => names.has(name)).map(({ name, stats }) => [name, stats]),
+    );
+  }
+
+  rename(podId: string, name: string): void {
+    const { records, names } = this.#options;
+    const pod = records.pods.get(podId);
+    if (pod === undefined) return;
+    const request = { ...pod.request, name };
+    const endpoints = pod.endpoints.map((endpoint) =>
+      endpoint.dnsNames.length === 0
+        ? endpoint
+        : { ...endpoint, dnsNames: dnsNames(podId, request, endpoint.aliases) },
+    );
+    records.pods.put(podId, { ...pod, request, endpoints });
+    names.set(podId, endpoints);
+  }
+
+  /** After a restart, for a pod that runs: what lives in this process is made anew, the rest is there. */
+  async resume(pod: StoredPod): Promise<void> {
+    const { names, ports } = this.#options;
+    names.set(pod.podId, pod.endpoints);
+    const target = targetOf(pod.endpoints);
+    await Promise.all([
+      this.#resumeResolver(pod),
+      target && pod.ports.length > 0 ? ports.resume(pod.podId, pod.ports, target) : undefined,
+    ]);
+  }
+
+  async #resumeResolver(pod: StoredPod): Promise<void> {
+    if (pod.dnsPort === undefined || this.#options.resolver.serves(pod.podId)) return;
+    const { resolver, directory, records } = this.#options;
+    const path = join(directory, pod.namespace);
+    // The pod may have taken the port while nobody listened: then another one is as good.
+    for (const port of [pod.dnsPort, newResolverPort(), newResolverPort()]) {
+      const opened = await openResolver(new NetworkJob().enter(path), port).run().catch(ignoreInUse);
+      if (opened === undefined) continue;
+      resolver.serve(pod.podId, { udp: opened.sockets[0]!.fd, tcp: opened.sockets[1]!.fd });
+      if (port !== pod.dnsPort) records.pods.put(pod.podId, { ...pod, dnsPort: port });
+      return;
+    }
+  }
+
+  /** The elements that lead to the pod's ports. */
+  elementsOf(pod: StoredPod): Element[] {
+    const target = targetOf(pod.endpoints);
+    return target ? publications(pod.ports, target).map(publicationElement) : [];
+  }
+
+  /** Takes everything the pod has. Safe to repeat after a crash in the middle. */
+  async #dismantle(pod: StoredPod): Promise<void> {
+    const { records, names, resolver, firewall, ports, networks, directory } = this.#options;
+    names.delete(pod.podId);
+    resolver.stop(pod.podId);
+    const job = new NetworkJob();
+    // The kernel takes a link down some time after its namespace: too late for an address that is asked for again.
+    const chosen = pod.request.networks.some(({ endpoint }) => endpoint.ipv4Address || endpoint.ipv6Address);
+    const links = chosen ? pod.endpoints.map(({ hostLink }) => hostLink).filter((link) => link !== '') : [];
+    job.route(links.map(deleteLink), { tolerate: true });
+    if (pod.namespace !== '') job.remove(join(directory, pod.namespace));
+    failpoint('network.detach.before');
+    await Promise.all([job.run(), firewall.remove(this.elementsOf(pod))]);
+    failpoint('network.detach.after');
+    const target = targetOf(pod.endpoints);
+    if (target) await forgetFlows(pod.ports, target);
+    ports.release(pod.podId, pod.ports);
+    records.pods.delete(pod.podId);
+    for (const endpoint of pod.endpoints) {
+      const network = networks.find(endpoint.networkId);
+      if (network) releaseEndpoint(network, endpoint);
+    }
+  }
+
+  /** Namespace, endpoints and record. */
+  async #lay(
+    podId: string,
+    request: AttachRequest,
+    wanted: { network: LiveNetwork; spec: EndpointSpec }[],
+    undo: Rollback,
+  ): Promise<StoredPod> {
+    const { records, directory, host, resolver } = this.#options;
+    const isHost = wanted.some(({ network }) => network.record.driver === 'host');
+    const need = isHost ? undefined : needOf(wanted);
+    const slot = need === undefined ? undefined : await this.#options.slots.take(need);
+    if (slot) undo.add('namespace', () => this.#discard(slot));
+    const endpoints: StoredEndpoint[] = [];
+    for (const { network, spec } of wanted)
+      endpoints.push(this.#endpoint(podId, request, network, spec, endpoints, slot, undo));
+    const pod: StoredPod = { podId, namespace: slot?.namespace ?? '', request, endpoints, ports: [] };
+    if (slot?.resolver) {
+      pod.dnsPort = slot.resolver.port;
+      resolver.serve(podId, slot.resolver);
+      undo.add('resolver', () => resolver.stop(podId));
+    }
+    records.pods.put(podId, pod);
+    undo.add('record', () => records.pods.delete(podId));
+    const missing = endpoints.filter(
+      ({ hostLink }) => hostLink !== '' && !slot?.hostLinks.includes(hostLink),
+    );
+    if (slot && missing.length > 0) {
+      failpoint('network.attach.before');
+      const job = new NetworkJob().enter(join(directory, slot.namespace));
+      for (const endpoint of missing)
+        layCable(job, cableOf(this.#options.networks.get(endpoint.networkId), endpoint, host.mtu));
+      for (const { interfaceName, gateway } of defaultRoutes(endpoints))
+        routeThrough(job, interfaceName, [gateway]);
+      await job.run();
+      failpoint('network.attach.after');
+    }
+    await this.#ensureResolver(pod, undo);
+    return records.pods.get(podId)!;
+  }
+
+  #endpoint(
+    podId: string,
+    request: AttachRequest,
+    network: LiveNetwork,
+    spec: EndpointSpec,
+    taken: readonly StoredEndpoint[],
+    slot: Slot | undefined,
+    undo: Rollback,
+  ): StoredEndpoint {
+    if (network.record.driver !== 'bridge') return bareEndpoint(network, spec);
+    const isPrepared = slot?.hostLinks[0] !== undefined && network.record.builtIn && !spec.macAddress;
+    const prepared = isPrepared
+      ? { ipv4: slot.ipv4, ipv6: slot.ipv6, hostLink: slot.hostLinks[0]! }
+      : undefined;
+    const endpoint = allocateEndpoint(network, podId, request, spec, {
+      instance: this.#options.instance,
+      taken,
+      prepared,
+    });
+    // The address of a prepared endpoint goes back with its slot.
+    if (!prepared) undo.add('address', () => releaseEndpoint(network, endpoint));
+    return endpoint;
+  }
+
+  async #discard(slot: Slot): Promise<void> {
+    const { slots, directory } = this.#options;
+    await new NetworkJob()
+      .route(slot.hostLinks.map(deleteLink), { tolerate: true })
+      .remove(join(directory, slot.namespace))
+      .run();
+    slots.release({ ...slot, resolver: undefined });
+  }
+
+  /** Opens the resolver for a pod that needs it and has none yet. */
+  async #ensureResolver(pod: StoredPod, undo: Rollback): Promise<void> {
+    if (pod.dnsPort !== undefined || !needsResolver(pod, this.#fileContext())) return;
+    const { resolver, directory, records } = this.#options;
+    const port = newResolverPort();
+    const { sockets } = await openResolver(
+      new NetworkJob().enter(join(directory, pod.namespace)),
+      port,
+    ).run();
+    resolver.serve(pod.podId, { udp: sockets[0]!.fd, tcp: sockets[1]!.fd });
+    undo.add('resolver', () => resolver.stop(pod.podId));
+    records.pods.put(pod.podId, { ...this.#get(pod.podId), dnsPort: port });
+  }
+
+  /** Claims the host ports the request asks for and leads them to the pod. */
+  async #publish(pod: StoredPod, undo: Rollback): Promise<void> {
+    const wanted = wantedPorts(pod.request);
+    const target = targetOf(pod.endpoints);
+    if (wanted.length === 0 || target === undefined) return;
+    const { ports, records, firewall, networks, host } = this.#options;
+    const hostBinding = networks.get(pod.endpoints[0]!.networkId).options.hostBinding;
+    const claimed = await ports.claim(pod.podId, wanted, { target, hostBinding, hostIpv6: host.ipv6 });
+    undo.add('ports', () => ports.release(pod.podId, claimed));
+    pod.ports = claimed;
+    records.pods.put(pod.podId, pod);
+    const elements = this.elementsOf(pod);
+    failpoint('network.publish.before');
+    undo.add('rules', () => firewall.remove(elements));
+    await firewall.add(elements);
+    failpoint('network.publish.after');
+    await forgetFlows(claimed, target);
+  }
+
+  /** The pod's endpoints changed: its ports lead to the new target, or come or go with it. */
+  async #republish(before: StoredPod, after: StoredPod): Promise<void> {
+    const { ports, firewall, records } = this.#options;
+    const [from, to] = [targetOf(before.endpoints), targetOf(after.endpoints)];
+    const current = this.#get(after.podId);
+    after.dnsPort = current.dnsPort;
+    if (from?.ipv4 === to?.ipv4 && from?.ipv6 === to?.ipv6) return;
+    if (from) {
+      await firewall.remove(this.elementsOf(before));
+      await forgetFlows(before.ports, from);
+      ports.release(before.podId, before.ports);
+    }
+    after.ports = [];
+    await using undo = new Rollback();
+    // A port chosen at random stays what it was.
+    const request =
+      before.ports.length > 0
+        ? { ...after.request, ports: before.ports, publishAllPorts: false }
+        : after.request;
+    const pod = { ...after, request };
+    await this.#publish(pod, undo);
+    undo.keep();
+    after.ports = pod.ports;
+    records.pods.put(after.podId, after);
+  }
+
+  #refuseConnect(pod: StoredPod, network: LiveNetwork): void {
+    const { record } = network;
+    if (record.driver === 'host' || pod.namespace === '')
+      throw isleError('conflict', {
+        message: 'container cannot be connected to or disconnected from host network',
+      });
+    if (record.driver === 'null')
+      throw isleError('conflict', { message: 'container cannot be connected to network none while it runs' });
+    if (pod.endpoints.some((endpoint) => endpoint.networkId === record.id))
+      throw isleError('conflict', {
+        message: `endpoint with name ${pod.request.name} already exists in network ${record.name}`,
+      });
+  }
+
+  #fileContext(): FileContext {
+    const { config, hostResolver, networks } = this.#options;
+    const { ipv4, ipv6 } = networks.builtIn('bridge');
+    const gateways = [ipv4?.gateway, ipv6?.gateway].filter((one) => one !== undefined);
+    return { config, host: hostResolver.current(), gateways };
+  }
+
+  #get(podId: string): StoredPod {
+    const pod = this.#options.records.pods.get(podId);
+    if (pod === undefined)
+      throw isleError('conflict', { message: `pod ${podId} has no network: it is not running` });
+    return pod;
+  }
+}
+
+export function publicEndpoint(stored: StoredEndpoint): Endpoint {
+  const { hostLink: _link, gwPriority: _priority, links: _links, ...endpoint } = stored;
+  return endpoint;
+}
+
+function attachmentOf(pod: StoredPod, directory: string): Omit<Attachment, 'hosts' | 'resolvConf'> {
+  return {
+    podId: pod.podId,
+    netnsPath: pod.namespace === '' ? undefined : join(directory, pod.namespace),
+    endpoints: pod.endpoints.map(publicEndpoint),
+    ports: pod.ports,
+  };
+}
+
+function needOf(wanted: { network: LiveNetwork; spec: EndpointSpec }[]): SlotNeed {
+  const [first] = wanted;
+  const bridges = wanted.filter(({ network }) => network.record.driver === 'bridge');
+  if (first && first.network.record.builtIn && bridges.length > 0 && !first.spec.macAddress) {
+    if (Object.keys(first.spec.driverOptions ?? {}).length === 0) return 'default';
+  }
+  return bridges.some(({ network }) => !network.record.builtIn) ? 'resolver' : 'plain';
+}
+
+function checkRequest(request: AttachRequest, wanted: { network: LiveNetwork; spec: EndpointSpec }[]): void {
+  for (const { network, spec } of wanted) checkEndpointSpec(network, spec);
+  const ids = wanted.map(({ network }) => network.record.id);
+  if (new Set(ids).size !== ids.length) refuse('a network is named twice');
+  const alone = wanted.find(({ network }) => network.record.driver !== 'bridge');
+  if (alone && wanted.length > 1)
+    refuse(`network ${alone.network.record.name} cannot be combined with others`);
+  if (request.hostname !== '' && !isHostName(request.hostname))
+    refuse(`invalid hostname "${request.hostname}"`);
+  if (request.domainname !== '' && !isHostName(request.domainname))
+    refuse(`invalid domain name "${request.domainname}"`);
+  for (const server of request.dns)
+    if (!parseDnsServer(server)) refuse(`invalid DNS server "${server}": give an address`);
+  for (const domain of request.dnsSearch)
+    if (domain !== '.' && !isHostName(domain)) refuse(`invalid DNS search domain "${domain}"`);
+  for (const option of request.dnsOptions)
+    if (!/^[a-zA-Z0-9:_.-]{1,64}$/.test(option)) refuse(`invalid DNS option "${option}"`);
+  parseExtraHosts(request.extraHosts, ['0.0.0.0']);
+}
+
+function wantedPorts({ ports, exposedPorts, publishAllPorts }: AttachRequest): PortBinding[] {
+  if (!publishAllPorts) return ports;
+  const isPublished = (port: number, protocol: string): boolean =>
+    ports.some((binding) => binding.port === port && binding.protocol === protocol);
+  const open = exposedPorts.filter(({ port, protocol }) => !isPublished(port, protocol));
+  return [...ports, ...open.map((key) => ({ ...key, hostIp: '', hostPort: 0 }))];
+}
+
+function ignoreInUse(error: unknown): undefined {
+  if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return undefined;
+  throw error;
+}
+
+function refuse(message: string): never {
+  throw isleError('invalidParameter', { message });
+}

@@ -1,0 +1,306 @@
+import { mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { deleteLinks, listLinks } from '../host/netlink.ts';
+import { NetworkJob } from '../host/network-job.ts';
+import { errnoOf, isleError } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import type { Store } from '../lib/table.ts';
+import { overlaps, parseAddress, type Subnet } from './address.ts';
+import { createBridge, hostHasIpv6, hostSubnets, removeBridges, repairBridge, uplinkMtu } from './bridges.ts';
+import type { NetworkConfig } from './config.ts';
+import { Names } from './dns/names.ts';
+import { Resolver } from './dns/resolver.ts';
+import { linkPrefix } from './endpoints.ts';
+import { upstreamServers } from './files.ts';
+import { Firewall } from './firewall.ts';
+import { HostResolver } from './host-resolver.ts';
+import type { Network, NetworkRecord, NetworkSpec } from './network.ts';
+import { bridgeOf, Networks, rulesOf, subnetsOf, type LiveNetwork } from './networks.ts';
+import { Pods, publicEndpoint } from './pods.ts';
+import { Ports } from './ports.ts';
+import { openRecords, type Records } from './records.ts';
+import { networkElements } from './ruleset.ts';
+import { Slots } from './slots.ts';
+
+export interface NetworkOptions {
+  store: Store;
+  runRoot: string;
+  dataRoot: string;
+  /** Prefix of the bridge, name of the nftables table. */
+  instance: string;
+  log: Logger;
+  config: NetworkConfig;
+}
+
+/** Networking on this host's kernel. Nothing is touched before {@link Network.recover}. */
+export async function createNetwork(options: NetworkOptions): Promise<Network> {
+  const { instance, config } = options;
+  if (!/^[a-z][a-z0-9_-]{0,13}$/.test(instance))
+    throw isleError('invalidName', { kind: 'instance', name: instance });
+  const directory = join(options.runRoot, 'netns');
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const host = { mtu: config.mtu ?? (await uplinkMtu()), ipv6: await hostHasIpv6() };
+  return new KernelNetwork(options, directory, host);
+}
+
+/** How often another subnet is tried when somebody else takes the chosen one at the same moment. */
+const SUBNET_TRIES = 8;
+
+class KernelNetwork implements Network {
+  readonly #instance: string;
+  readonly #directory: string;
+  readonly #host: { mtu: number; ipv6: boolean };
+  readonly #log: Logger;
+  readonly #records: Records;
+  readonly #networks: Networks;
+  readonly #firewall: Firewall;
+  readonly #ports: Ports;
+  readonly #names = new Names();
+  readonly #resolver: Resolver;
+  readonly #slots: Slots;
+  readonly #pods: Pods;
+
+  constructor(options: NetworkOptions, directory: string, host: { mtu: number; ipv6: boolean }) {
+    const { instance, config, log } = options;
+    this.#instance = instance;
+    this.#directory = directory;
+    this.#host = host;
+    this.#log = log;
+    const records = openRecords(options.store);
+    this.#records = records;
+    const networks = new Networks({ records, config, instance });
+    this.#networks = networks;
+    this.#firewall = new Firewall({ table: instance, log });
+    this.#ports = new Ports({ nameOf: (podId) => records.pods.get(podId)?.request.name, log });
+    const hostResolver = new HostResolver();
+    this.#resolver = new Resolver({
+      names: this.#names,
+      log,
+      upstreams: (podId) => {
+        const pod = records.pods.get(podId);
+        const leadsOut = pod?.endpoints.some(({ networkId }) => !networks.find(networkId)?.record.internal);
+        return pod && leadsOut
+          ? upstreamServers(pod, { config, host: hostResolver.current(), gateways: [] })
+          : [];
+      },
+      inSubnet: (networkId, address) => {
+        const network = networks.find(networkId);
+        const bytes = parseAddress(address);
+        return bytes !== undefined && [network?.ipv4, network?.ipv6].some((one) => one?.contains(bytes));
+      },
+    });
+    this.#slots = new Slots({ networks, directory, instance, host, size: config.pool ?? 6, log });
+    this.#pods = new Pods({
+      records,
+      networks,
+      firewall: this.#firewall,
+      ports: this.#ports,
+      names: this.#names,
+      resolver: this.#resolver,
+      hostResolver,
+      slots: this.#slots,
+      directory,
+      instance,
+      config,
+      host,
+    });
+  }
+
+  async create(spec: NetworkSpec): Promise<NetworkRecord> {
+    const network = await this.#make((foreign, skip) =>
+      this.#networks.prepare(structuredClone(spec), foreign, skip),
+    );
+    try {
+      await this.#firewall.add(networkElements(rulesOf(network)));
+    } catch (error) {
+      await this.#unmake(network);
+      throw error;
+    }
+    this.#networks.commit(network);
+    return this.get(network.record.id);
+  }
+
+  async remove(id: string): Promise<void> {
+    const network = this.#networks.get(id);
+    const { record } = network;
+    if (record.builtIn)
+      throw isleError('conflict', {
+        message: `${record.name} is a pre-defined network and cannot be removed`,
+      });
+    const users = this.#users(record.id);
+    if (users.length > 0)
+      throw isleError('conflict', {
+        message: `error while removing network: network ${record.name} has active endpoints: ${users.join(', ')}; disconnect or stop them first`,
+      });
+    // Pending again: nobody finds it any more, and a restart would finish the removal.
+    network.record = { ...record, pending: true };
+    this.#records.networks.put(record.id, network.record);
+    await this.#unmake(network);
+  }
+
+  list(): NetworkRecord[] {
+    return this.#networks.all().map((network) => this.#render(network));
+  }
+
+  get(idOrName: string): NetworkRecord {
+    return this.#render(this.#networks.get(idOrName));
+  }
+
+  attach: Network['attach'] = (podId, request) => this.#pods.attach(podId, request);
+  connect: Network['connect'] = (podId, networkId, endpoint) =>
+    this.#pods.connect(podId, networkId, endpoint);
+  disconnect: Network['disconnect'] = (podId, networkId) => this.#pods.disconnect(podId, networkId);
+  detach: Network['detach'] = (podId) => this.#pods.detach(podId);
+  attachment: Network['attachment'] = (podId) => this.#pods.attachment(podId);
+  stats: Network['stats'] = (podId) => this.#pods.stats(podId);
+  rename: Network['rename'] = (podId, name) => this.#pods.rename(podId, name);
+
+  async recover(running: ReadonlySet<string>): Promise<void> {
+    for (const network of this.#networks.pending()) await this.#unmake(network);
+    if (!this.#networks.hasDefault()) {
+      const network = await this.#make((foreign, skip) => this.#networks.prepareBuiltIns(foreign, skip));
+      this.#networks.commit(network);
+    }
+    await this.#repairBridges();
+    const pods = this.#records.pods.all();
+    this.#takeAddresses();
+    const alive = pods.filter((pod) => running.has(pod.podId));
+    await this.#firewall.start([
+      ...this.#bridged().flatMap((network) => networkElements(rulesOf(network))),
+      ...alive.flatMap((pod) => this.#pods.elementsOf(pod)),
+    ]);
+    for (const pod of pods) if (!running.has(pod.podId)) await this.#pods.detach(pod.podId);
+    await this.#removeLeftovers();
+    await Promise.all(alive.map((pod) => this.#pods.resume(pod)));
+    void this.#slots.fill('default');
+  }
+
+  async close(): Promise<void> {
+    await this.#slots.close();
+    this.#resolver.close();
+    this.#ports.close();
+    await this.#firewall.close();
+  }
+
+  async removeAll(): Promise<void> {
+    for (const pod of this.#records.pods.all()) await this.#pods.detach(pod.podId);
+    await this.close();
+    await this.#firewall.removeAll();
+    await this.#removeLeftovers();
+    await removeBridges(this.#bridged().map(({ record }) => record.bridge!));
+  }
+
+  /**
+   * Records a network and makes its bridge. When its subnet was chosen here and another program took it in the same
+   * moment, another one is chosen.
+   */
+  async #make(prepare: (foreign: readonly Subnet[], skip: number) => LiveNetwork): Promise<LiveNetwork> {
+    const own = new Set(this.#bridged().map(({ record }) => record.bridge!));
+    for (let attempt = 0; ; attempt++) {
+      const foreign = await hostSubnets(own);
+      const network = prepare(foreign, attempt === 0 ? 0 : Math.floor(Math.random() * 8));
+      try {
+        await this.#makeBridge(network, own);
+        return network;
+      } catch (error) {
+        await this.#unmake(network);
+        if (errnoOf(error) !== 'ESUBNET' || attempt === SUBNET_TRIES) throw error;
+      }
+    }
+  }
+
+  async #makeBridge(network: LiveNetwork, own: ReadonlySet<string>): Promise<void> {
+    const { bridge, name } = network.record;
+    try {
+      await createBridge(bridgeOf(network, this.#host.mtu));
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw error;
+      // It is somebody else's: forgetting the network must not delete it.
+      this.#networks.forget(network.record.id);
+      throw isleError(
+        'conflict',
+        { message: `network ${name}: the host has a link named ${bridge} already` },
+        error,
+      );
+    }
+    const others = await hostSubnets(new Set([...own, bridge!]));
+    const clash = subnetsOf(network).find((subnet) => others.some((other) => overlaps(subnet, other)));
+    if (clash && !network.chosen)
+      this.#log.warn(
+        { network: name, subnet: clash.cidr },
+        'the subnet overlaps one the host has a route to',
+      );
+    else if (clash) throw Object.assign(new Error(`${clash.cidr} is taken`), { code: 'ESUBNET' });
+  }
+
+  /** Takes a network away that is not, or no longer, in use. */
+  async #unmake(network: LiveNetwork): Promise<void> {
+    const { id, bridge } = network.record;
+    if (this.#networks.find(id) === undefined) return;
+    if (bridge !== undefined) {
+      await this.#firewall.remove(networkElements(rulesOf(network)));
+      await removeBridges([bridge]);
+    }
+    this.#networks.forget(id);
+  }
+
+  async #repairBridges(): Promise<void> {
+    const links = new Set((await listLinks()).map((link) => link.name));
+    await Promise.all(
+      this.#bridged().map((network) => {
+        const bridge = bridgeOf(network, this.#host.mtu);
+        return links.has(bridge.name) ? repairBridge(bridge) : createBridge(bridge);
+      }),
+    );
+  }
+
+  /** Addresses in use follow from the endpoints on record. */
+  #takeAddresses(): void {
+    for (const pod of this.#records.pods.all()) {
+      for (const { networkId, ipv4, ipv6 } of pod.endpoints) {
+        const network = this.#networks.find(networkId);
+        if (ipv4) network?.ipv4?.claim(ipv4.address);
+        if (ipv6) network?.ipv6?.claim(ipv6.address);
+      }
+    }
+  }
+
+  /** Namespaces and links of this instance that no record knows: prepared ones of before, and what a crash left. */
+  async #removeLeftovers(): Promise<void> {
+    const slots = await this.#slots.prepared();
+    const pods = this.#records.pods.all();
+    const namespaces = new Set([...pods, ...slots].map(({ namespace }) => namespace));
+    const links = new Set(pods.flatMap((pod) => pod.endpoints.map((endpoint) => endpoint.hostLink)));
+    for (const link of slots.flatMap(({ hostLinks }) => hostLinks)) links.add(link);
+    const job = new NetworkJob();
+    for (const name of await readdir(this.#directory))
+      if (!namespaces.has(name)) job.remove(join(this.#directory, name));
+    const prefix = linkPrefix(this.#instance);
+    const stray = (await listLinks())
+      .map((link) => link.name)
+      .filter((name) => name.startsWith(prefix) && !links.has(name));
+    await deleteLinks(stray);
+    await job.run();
+  }
+
+  #bridged(): LiveNetwork[] {
+    return this.#networks.all().filter(({ record }) => record.bridge !== undefined);
+  }
+
+  #users(networkId: string): string[] {
+    return this.#records.pods
+      .all()
+      .filter((pod) => pod.endpoints.some((endpoint) => endpoint.networkId === networkId))
+      .map((pod) => pod.request.name);
+  }
+
+  #render({ record }: LiveNetwork): NetworkRecord {
+    const endpoints: NetworkRecord['endpoints'] = {};
+    for (const pod of this.#records.pods.all()) {
+      const endpoint = pod.endpoints.find((one) => one.networkId === record.id);
+      if (endpoint) endpoints[pod.podId] = publicEndpoint(endpoint);
+    }
+    const { pending: _pending, ...rest } = record;
+    return { ...rest, endpoints };
+  }
+}

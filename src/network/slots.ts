@@ -1,0 +1,143 @@
+import { randomInt } from 'node:crypto';
+import { close as closeFd } from 'node:fs';
+import { join } from 'node:path';
+import { NetworkJob } from '../host/network-job.ts';
+import { redirectDns } from '../host/nftables.ts';
+import { failpoint } from '../lib/failpoint.ts';
+import type { Logger } from '../lib/log.ts';
+import { parseAddress } from './address.ts';
+import { layCable, macFor, openNamespace, routeThrough } from './cable.ts';
+import { RESOLVER_ADDRESS } from './dns/resolver.ts';
+import { newHostLink } from './endpoints.ts';
+import { NamespacePool, type Slot } from './namespace-pool.ts';
+import type { LiveNetwork, Networks } from './networks.ts';
+
+/** What a pod needs of its namespace: a cable to the default network, the resolver, or nothing. */
+export type SlotNeed = 'default' | 'resolver' | 'plain';
+
+export interface SlotsOptions {
+  networks: Networks;
+  directory: string;
+  instance: string;
+  host: { mtu: number };
+  size: number;
+  log: Logger;
+}
+
+/** The pools of prepared namespaces, one for each need. The last two are filled once somebody has had the need. */
+export class Slots {
+  readonly #options: SlotsOptions;
+  readonly #pools: Record<SlotNeed, NamespacePool>;
+
+  constructor(options: SlotsOptions) {
+    this.#options = options;
+    const { directory, log, size } = options;
+    const pool = (build: (namespace: string) => Promise<Slot>, keep: number): NamespacePool =>
+      new NamespacePool({
+        directory,
+        log,
+        kind: { size: keep, build, release: (slot) => this.release(slot) },
+      });
+    this.#pools = {
+      default: pool((namespace) => this.#buildDefault(namespace), size),
+      resolver: pool((namespace) => this.#buildResolver(namespace), Math.ceil(size / 2)),
+      plain: pool((namespace) => this.#buildPlain(namespace), Math.ceil(size / 2)),
+    };
+  }
+
+  /** Waits only when the pool is empty. */
+  take(need: SlotNeed): Slot | Promise<Slot> {
+    const pool = this.#pools[need];
+    return pool.take() ?? pool.build();
+  }
+
+  fill(need: SlotNeed): Promise<void> {
+    return this.#pools[need].fill();
+  }
+
+  /** Gives back what a slot holds in this process. */
+  release(slot: Slot): void {
+    const network = this.#options.networks.builtIn('bridge');
+    if (slot.ipv4) network.ipv4?.release(slot.ipv4);
+    if (slot.ipv6) network.ipv6?.release(slot.ipv6);
+    if (slot.resolver) for (const fd of [slot.resolver.udp, slot.resolver.tcp]) closeFd(fd, () => {});
+  }
+
+  /** Namespaces and links that are nobody's yet. */
+  async prepared(): Promise<Slot[]> {
+    return (await Promise.all(Object.values(this.#pools).map((pool) => pool.settled()))).flat();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(Object.values(this.#pools).map((pool) => pool.close()));
+  }
+
+  async #buildDefault(namespace: string): Promise<Slot> {
+    const { networks, directory, instance, host } = this.#options;
+    const network = networks.builtIn('bridge');
+    const slot = takeAddresses(network, namespace, newHostLink(instance));
+    try {
+      const cable = {
+        hostLink: slot.hostLinks[0]!,
+        bridge: network.record.bridge!,
+        mtu: network.options.mtu ?? host.mtu,
+        isolated: !network.options.icc,
+        interfaceName: `${network.options.interfacePrefix}0`,
+        macAddress: macFor((slot.ipv4 ?? slot.ipv6)!),
+        ipv4: slot.ipv4 ? { address: slot.ipv4, prefixLength: network.ipv4!.prefixLength } : undefined,
+        ipv6: slot.ipv6 ? { address: slot.ipv6, prefixLength: network.ipv6!.prefixLength } : undefined,
+      };
+      const gateways = [network.ipv4?.gateway, network.ipv6?.gateway].filter((one) => one !== undefined);
+      failpoint('network.slot.before');
+      const job = layCable(openNamespace(new NetworkJob(), join(directory, namespace)), cable);
+      await routeThrough(job, cable.interfaceName, gateways).run();
+      failpoint('network.slot.after');
+      return slot;
+    } catch (error) {
+      this.release(slot);
+      throw error;
+    }
+  }
+
+  async #buildResolver(namespace: string): Promise<Slot> {
+    const port = newResolverPort();
+    failpoint('network.slot.resolver.before');
+    const job = openNamespace(new NetworkJob(), join(this.#options.directory, namespace));
+    const { sockets } = await openResolver(job, port).run();
+    failpoint('network.slot.resolver.after');
+    return { namespace, hostLinks: [], resolver: { port, udp: sockets[0]!.fd, tcp: sockets[1]!.fd } };
+  }
+
+  async #buildPlain(namespace: string): Promise<Slot> {
+    failpoint('network.slot.plain.before');
+    await openNamespace(new NetworkJob(), join(this.#options.directory, namespace)).run();
+    failpoint('network.slot.plain.after');
+    return { namespace, hostLinks: [] };
+  }
+}
+
+/** Binds the resolver's sockets (UDP, then TCP) in the job's namespace and sends the pod's port 53 there. */
+export function openResolver(job: NetworkJob, port: number): NetworkJob {
+  const address = parseAddress(RESOLVER_ADDRESS)!;
+  return job
+    .socket({ family: 'ipv4', type: 'udp', address, port })
+    .socket({ family: 'ipv4', type: 'tcp', address, port, listen: true })
+    .netfilter(redirectDns(address, port));
+}
+
+/** Below the ephemeral ports, so that no connection of the pod's takes it; at random, so that no server expects it. */
+export function newResolverPort(): number {
+  return randomInt(20_000, 32_000);
+}
+
+function takeAddresses(network: LiveNetwork, namespace: string, hostLink: string): Slot {
+  const slot: Slot = { namespace, hostLinks: [hostLink] };
+  slot.ipv4 = network.ipv4?.allocate();
+  try {
+    slot.ipv6 = network.ipv6?.allocate();
+  } catch (error) {
+    if (slot.ipv4) network.ipv4?.release(slot.ipv4);
+    throw error;
+  }
+  return slot;
+}
