@@ -52,6 +52,8 @@ function withoutEmpty(value: unknown, key = ''): unknown {
   if (key === 'MemorySwappiness' && value === -1) return undefined;
   if (key === 'Entrypoint' || key === 'Cmd') return value;
   if (typeof value !== 'object') return value;
+  // The stock client keeps these in a map, whose order Go shuffles.
+  if (key === 'Env' || key === 'Binds') return (value as string[]).toSorted();
   if (Array.isArray(value))
     return value.length === 0 ? undefined : value.map((one) => withoutEmpty(one) ?? one);
   const entries = Object.entries(value)

@@ -167,13 +167,7 @@ function resourcesOf(flags: ContainerFlags) {
 }
 
 /** The limits that `update` sends too. */
-export function limitsOf(
-  flags: {
-    [K in keyof ContainerFlags as K extends keyof typeof import('./flags.ts').limitFlags
-      ? K
-      : never]: ContainerFlags[K];
-  },
-): Record<string, unknown> {
+export function limitsOf(flags: Values<typeof limitFlags>): Record<string, unknown> {
   return {
     BlkioWeight: flags['blkio-weight'],
     CpuPeriod: flags['cpu-period'],
