@@ -1,3 +1,0 @@
-import { dispatch } from './dispatch.ts';
-
-void dispatch(process.argv.slice(2));
