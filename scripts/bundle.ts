@@ -40,6 +40,8 @@ async function bundleCommandLine(): Promise<void> {
     entryPoints: [join(root, 'src/cli/main.ts')],
     format: 'cjs',
     outfile: join(dist, 'cli.cjs'),
+    // Code that asks where it lies looks at __dirname first.
+    logOverride: { 'empty-import-meta': 'silent' },
   });
   // The entry only turns on V8's code cache, so that the real file loads from it.
   writeFileSync(

@@ -33,7 +33,9 @@ const contracts = new Set([
 ]);
 
 /** Single edges that the table does not allow, each with its reason. */
-const exceptions: Record<string, string> = {};
+const exceptions: Record<string, string> = {
+  'src/cli/commands/doctor.ts → src/host/doctor/doctor.ts': 'the doctor must work when no engine does',
+};
 
 type Import = { from: string; to: string; typeOnly: boolean };
 

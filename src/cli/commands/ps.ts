@@ -1,0 +1,129 @@
+import { formatBytes } from '../../lib/units.ts';
+import type { ContainerSummary, PortSummary } from '../client/types.ts';
+import { defineCommand } from '../command.ts';
+import { encodeFilters, filterFlag } from '../filters.ts';
+import { boolean, integer } from '../flags.ts';
+import { type ListColumn, listFlags, printListing } from '../list-output.ts';
+import type { Paint } from '../terminal/paint.ts';
+import { cut } from '../terminal/table.ts';
+import { ago, formatLabels, localTime, shortened } from '../words.ts';
+
+export const command = defineCommand({
+  usage: '[OPTIONS]',
+  examples: [
+    { run: 'ps', does: 'what runs' },
+    { run: 'ps -a --filter status=exited', does: 'what has ended' },
+    { run: "ps --format '{{.Names}} {{.Ports}}'", does: 'for scripts' },
+  ],
+  flags: {
+    all: boolean('Stopped ones too', { short: 'a' }),
+    filter: filterFlag,
+    last: integer('The last N created', { short: 'n' }),
+    latest: boolean('The last one created', { short: 'l' }),
+    size: boolean('Sizes on disk', { short: 's' }),
+    ...listFlags,
+  },
+  args: [0, 0],
+  async run(context, { flags }) {
+    const needsSize = flags.size || (flags.format?.includes('.Size') ?? false);
+    const limit = flags.latest ? 1 : flags.last;
+    const rows = await context.client.get<ContainerSummary[]>('/containers/json', {
+      all: flags.all || undefined,
+      limit: limit !== undefined && limit > 0 ? limit : undefined,
+      size: needsSize || undefined,
+      filters: encodeFilters(flags.filter),
+    });
+    const full = flags['no-trunc'];
+    await printListing(context, flags, {
+      rows,
+      columns: columns(context.out.paint, full, flags.size),
+      id: (row) => shortened(row.Id, full),
+      fields: (row) => fields(row, full),
+    });
+  },
+});
+
+function columns(paint: Paint, full: boolean, size: boolean): ListColumn<ContainerSummary>[] {
+  return [
+    { title: 'CONTAINER ID', cell: (row) => ({ text: shortened(row.Id, full), paint: paint.dim }) },
+    { title: 'NAME', shrink: 12, cell: (row) => ({ text: namesOf(row), paint: paint.bold }) },
+    { title: 'IMAGE', shrink: 12, cell: (row) => imageOf(row, full) },
+    { title: 'COMMAND', shrink: 8, cell: (row) => (full ? `"${row.Command}"` : cut(row.Command, 20)) },
+    { title: 'CREATED', cell: (row) => ago(row.Created) },
+    { title: 'STATUS', cell: (row) => ({ text: row.Status, paint: statusPaint(row, paint) }) },
+    ...(size ? [{ title: 'SIZE', cell: sizeOf }] : []),
+    { title: 'PORTS', shrink: 12, cell: (row) => formatPorts(row.Ports ?? []) },
+  ];
+}
+
+function statusPaint({ State, Status }: ContainerSummary, paint: Paint): (text: string) => string {
+  if (State === 'running')
+    return /unhealthy/.test(Status) ? paint.red : /starting/.test(Status) ? paint.yellow : paint.green;
+  if (State === 'paused' || State === 'restarting' || State === 'removing') return paint.yellow;
+  if (State === 'dead') return paint.red;
+  return State === 'exited' && !/^Exited \(0\)/.test(Status) ? paint.red : paint.dim;
+}
+
+const namesOf = (row: ContainerSummary) => row.Names.map((name) => name.replace(/^\//, '')).join(',');
+const imageOf = (row: ContainerSummary, full: boolean) =>
+  !full && /^sha256:/.test(row.Image) ? shortened(row.Image) : row.Image;
+
+function sizeOf(row: ContainerSummary): string {
+  const written = formatBytes(row.SizeRw ?? 0);
+  return row.SizeRootFs ? `${written} (virtual ${formatBytes(row.SizeRootFs)})` : written;
+}
+
+function fields(row: ContainerSummary, full: boolean): Record<string, string> {
+  const mounts = row.Mounts ?? [];
+  return {
+    ID: shortened(row.Id, full),
+    Names: namesOf(row),
+    Image: imageOf(row, full),
+    Command: `"${full ? row.Command : cut(row.Command, 20)}"`,
+    CreatedAt: localTime(row.Created),
+    RunningFor: ago(row.Created),
+    Ports: formatPorts(row.Ports ?? []),
+    State: row.State,
+    Status: row.Status,
+    Size: sizeOf(row),
+    Labels: formatLabels(row.Labels),
+    Mounts: mounts.map((mount) => mount.Name || mount.Source || '').join(','),
+    LocalVolumes: String(mounts.filter((mount) => mount.Type === 'volume').length),
+    Networks: Object.keys(row.NetworkSettings?.Networks ?? {}).join(','),
+  };
+}
+
+/** `8080->80/tcp` for a port on all addresses, runs of ports as one range, others with their address. */
+export function formatPorts(ports: readonly PortSummary[]): string {
+  const groups: { head: string; type: string; first: number; last: number; offset: number }[] = [];
+  const sorted = ports.toSorted(
+    (a, b) =>
+      a.Type.localeCompare(b.Type) || (a.IP ?? '').localeCompare(b.IP ?? '') || a.PrivatePort - b.PrivatePort,
+  );
+  const everywhere = new Set(sorted.filter((port) => port.IP === '0.0.0.0').map(keyOf));
+  for (const port of sorted) {
+    if (port.IP === '::' && everywhere.has(keyOf(port))) continue;
+    const offset = port.PublicPort ? port.PublicPort - port.PrivatePort : Number.NaN;
+    const address = port.IP === '0.0.0.0' || port.IP === '::' ? '' : (port.IP ?? '');
+    const head =
+      port.PublicPort && address !== '' ? `${address.includes(':') ? `[${address}]` : address}:` : '';
+    const before = groups.at(-1);
+    const joins =
+      before?.type === port.Type &&
+      before.head === head &&
+      Object.is(before.offset, offset) &&
+      before.last + 1 === port.PrivatePort;
+    if (joins) before.last = port.PrivatePort;
+    else groups.push({ head, type: port.Type, first: port.PrivatePort, last: port.PrivatePort, offset });
+  }
+  const range = (first: number, last: number) => (first === last ? String(first) : `${first}-${last}`);
+  return groups
+    .map(({ head, type, first, last, offset }) =>
+      Number.isNaN(offset)
+        ? `${range(first, last)}/${type}`
+        : `${head}${range(first + offset, last + offset)}->${range(first, last)}/${type}`,
+    )
+    .join(', ');
+}
+
+const keyOf = (port: PortSummary) => `${port.PublicPort}:${port.PrivatePort}/${port.Type}`;

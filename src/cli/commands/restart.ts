@@ -1,0 +1,22 @@
+import { defineCommand } from '../command.ts';
+import { containerPath, eachName } from '../each-name.ts';
+import { integer, text } from '../flags.ts';
+import { withSpinner } from '../terminal/spinner.ts';
+
+export const command = defineCommand({
+  usage: '[OPTIONS] CONTAINER [CONTAINER...]',
+  examples: [{ run: 'restart web', does: 'stop it and start it again' }],
+  flags: {
+    signal: text('Signal to send', { short: 's' }),
+    timeout: integer('Seconds to wait before killing it; -1 for ever', { short: 't', aliases: ['time'] }),
+  },
+  args: [1, Number.POSITIVE_INFINITY],
+  complete: ['running'],
+  run(context, { args, flags }) {
+    const work = eachName(context, args, async (name) => {
+      const query = { t: flags.timeout, signal: flags.signal };
+      await context.client.status('POST', `${containerPath(name)}/restart`, { query });
+    });
+    return withSpinner(context.err, 'restarting', work, 1000);
+  },
+});

@@ -1,0 +1,40 @@
+import { ApiError } from '../client/errors.ts';
+import { defineCommand } from '../command.ts';
+import { messageOf } from '../../lib/errors.ts';
+import { imagePath } from '../image/path.ts';
+import { boolean, list } from '../flags.ts';
+
+export const command = defineCommand({
+  usage: '[OPTIONS] IMAGE [IMAGE...]',
+  examples: [
+    { run: 'rmi app:1', does: 'remove a name, and the image with its last one' },
+    { run: 'rmi $(isle images -q --filter dangling=true)', does: 'those without a name' },
+  ],
+  flags: {
+    force: boolean('Even when it has several names or a stopped container uses it', { short: 'f' }),
+    'no-prune': boolean('Keep untagged parents'),
+    platform: list('Only this platform', { hidden: true }),
+  },
+  args: [1, Number.POSITIVE_INFINITY],
+  complete: ['image'],
+  async run({ client, out, err }, { args, flags }) {
+    const query = { force: flags.force || undefined, noprune: flags['no-prune'] || undefined };
+    let code = 0;
+    // One after another: removing a name may free the image that the next one names.
+    for (const image of args) {
+      try {
+        const removed = await client.delete<{ Untagged?: string; Deleted?: string }[]>(
+          imagePath(image),
+          query,
+        );
+        for (const one of removed)
+          out.line(one.Untagged === undefined ? `Deleted: ${one.Deleted}` : `Untagged: ${one.Untagged}`);
+      } catch (error) {
+        if (!(error instanceof ApiError) || args.length === 1) throw error;
+        err.line(`isle: ${messageOf(error)}`);
+        code = 1;
+      }
+    }
+    return code;
+  },
+});

@@ -1,0 +1,68 @@
+import { defineCommand } from '../command.ts';
+import { type CreateBody, toCreateBody } from '../container/config.ts';
+import { createContainer } from '../container/create.ts';
+import { containerFlags } from '../container/flags.ts';
+import { Failure } from '../failure.ts';
+import { boolean, booleanOn, text } from '../flags.ts';
+import { runInForeground } from '../session/foreground.ts';
+
+const flags = {
+  ...containerFlags,
+  detach: boolean('Run in the background and print the id', { short: 'd' }),
+  'detach-keys': text('Keys that detach (ctrl-p,ctrl-q)'),
+  'sig-proxy': booleanOn('Pass signals on to the process'),
+} as const;
+
+export const command = defineCommand({
+  usage: '[OPTIONS] IMAGE [COMMAND] [ARG...]',
+  examples: [
+    { run: 'run -it --rm debian bash', does: 'a shell in a fresh Debian, gone when you leave it' },
+    { run: 'run -d --name web -p 8080:80 nginx', does: 'a web server on http://localhost:8080' },
+    { run: 'run --rm -v "$PWD:/src" -w /src node npm test', does: 'a command on the files here' },
+    { run: 'run -d --restart unless-stopped -m 512m --cpus 1.5 IMAGE', does: 'kept alive, with limits' },
+  ],
+  flags,
+  args: [1, Number.POSITIVE_INFINITY],
+  complete: ['image', 'command'],
+  interspersed: false,
+  errorCode: 125,
+  async run(context, { args, flags }) {
+    const [image = '', ...words] = args;
+    if (flags.detach && flags.attach.length > 0)
+      throw new Failure('conflicting options: cannot specify both --attach and --detach', { exitCode: 125 });
+    const body = foreground(toCreateBody(flags, image, words), flags);
+    if (body.Tty && body.AttachStdin && !flags.detach && !process.stdin.isTTY)
+      throw new Failure('the input device is not a TTY', {
+        exitCode: 125,
+        hint: 'leave out -t to pipe something in',
+      });
+    const id = await createContainer(context, flags, body);
+    const start = () => context.client.post(`/containers/${id}/start`);
+    if (flags.detach) {
+      await start();
+      context.out.line(id);
+      return 0;
+    }
+    return runInForeground(context, {
+      id,
+      name: flags.name ?? id.slice(0, 12),
+      tty: body.Tty,
+      stdin: body.AttachStdin,
+      stdout: body.AttachStdout,
+      stderr: body.AttachStderr,
+      detachKeys: flags['detach-keys'],
+      // A terminal sends its keys itself; signals are for those without.
+      sigProxy: flags['sig-proxy'] && !body.Tty,
+      wait: flags.rm ? 'removed' : 'next-exit',
+      start,
+    });
+  },
+});
+
+/** What `run` asks for beyond `create`: nothing attached when detached. */
+export function foreground(body: CreateBody, flags: { detach: boolean; attach: string[] }): CreateBody {
+  if (!flags.detach) return body;
+  if (flags.attach.length > 0)
+    throw new Failure('conflicting options: cannot specify both --attach and --detach', { exitCode: 125 });
+  return { ...body, AttachStdin: false, AttachStdout: false, AttachStderr: false, StdinOnce: false };
+}

@@ -1,0 +1,23 @@
+import { ApiError } from '../client/errors.ts';
+import { defineCommand } from '../command.ts';
+import { eachName } from '../each-name.ts';
+import { boolean } from '../flags.ts';
+
+export const command = defineCommand({
+  usage: '[OPTIONS] VOLUME [VOLUME...]',
+  examples: [{ run: 'volume rm data', does: 'gone, with what is in it' }],
+  flags: { force: boolean('A missing one is no error', { short: 'f' }) },
+  args: [1, Number.POSITIVE_INFINITY],
+  complete: ['volume'],
+  run(context, { args, flags }) {
+    return eachName(context, args, async (name) => {
+      try {
+        await context.client.delete(`/volumes/${encodeURIComponent(name)}`, {
+          force: flags.force || undefined,
+        });
+      } catch (error) {
+        if (!(flags.force && error instanceof ApiError && error.status === 404)) throw error;
+      }
+    });
+  },
+});

@@ -1,0 +1,3 @@
+import { dispatch } from './dispatch.ts';
+
+void dispatch(process.argv.slice(2));
