@@ -132,6 +132,18 @@ static napi_value tree_write(napi_env env, napi_callback_info info) {
   return outcome(env, write_all((int)arg_int(&c, 0), data, length, (off_t)arg_int(&c, 2)));
 }
 
+/* read(fd, buffer, length, position) → bytes read, 0 at the end */
+static napi_value tree_read(napi_env env, napi_callback_info info) {
+  call_t c;
+  void *data = NULL;
+  size_t length = 0;
+  call_read(&c, env, info);
+  if (napi_get_buffer_info(env, c.argv[1], &data, &length) != napi_ok) return number(env, -EINVAL);
+  int64_t wanted = arg_int(&c, 2);
+  if (wanted < 0 || (size_t)wanted > length) return number(env, -EINVAL);
+  return outcome(env, (int)pread((int)arg_int(&c, 0), data, (size_t)wanted, (off_t)arg_int(&c, 3)));
+}
+
 /* dress(fd, mode, uid, gid, sec, nsec) */
 static napi_value tree_dress(napi_env env, napi_callback_info info) {
   call_t c;
@@ -492,12 +504,132 @@ static napi_value tree_start_writing(napi_env env, napi_callback_info info) {
                                       SYNC_FILE_RANGE_WRITE));
 }
 
+/* --- asynchronous calls, for the main thread --- */
+
+/* Removes `a[0]` and everything below it. */
+static void run_remove(struct isle_op *op) {
+  int dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (dir < 0) {
+    isle_done(op, -1);
+    return;
+  }
+  /* What is moved up out of great depth lands beside the tree, on the same file system. */
+  char *path = op->a[0].s, *slash = strrchr(path, '/');
+  int top = dir;
+  if (slash && slash != path) {
+    *slash = 0;
+    top = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    *slash = '/';
+  }
+  if (top < 0) {
+    op->error = errno == ENOENT ? 0 : errno;
+  } else {
+    isle_done(op, remove_tree(top, top, slash ? slash + 1 : path, 0));
+    if (top != dir) close(top);
+  }
+  close(dir);
+}
+
+static void run_syncfs(struct isle_op *op) {
+  int fd = open(op->a[0].s, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) {
+    isle_done(op, -1);
+    return;
+  }
+  isle_done(op, syncfs(fd));
+  close(fd);
+}
+
+#define USAGE_DEEPEST 512
+
+/* Inodes with more than one link that were counted already: an open-addressed set. */
+typedef struct {
+  uint64_t *slots;
+  size_t size, used;
+  int64_t bytes, inodes;
+} usage_t;
+
+static bool seen_before(usage_t *usage, uint64_t inode) {
+  if (usage->used * 2 >= usage->size) {
+    size_t size = usage->size ? usage->size * 2 : 1024;
+    uint64_t *slots = calloc(size, sizeof *slots);
+    if (!slots) return false;
+    for (size_t i = 0; i < usage->size; i++) {
+      if (!usage->slots[i]) continue;
+      size_t at = (usage->slots[i] * 0x9e3779b97f4a7c15u) & (size - 1);
+      while (slots[at]) at = (at + 1) & (size - 1);
+      slots[at] = usage->slots[i];
+    }
+    free(usage->slots);
+    usage->slots = slots;
+    usage->size = size;
+  }
+  size_t at = (inode * 0x9e3779b97f4a7c15u) & (usage->size - 1);
+  for (; usage->slots[at]; at = (at + 1) & (usage->size - 1))
+    if (usage->slots[at] == inode) return true;
+  usage->slots[at] = inode;
+  usage->used++;
+  return false;
+}
+
+/* Takes over `fd`. What vanishes meanwhile is not counted; other file systems are left out. */
+static void measure(usage_t *usage, int fd, dev_t device, int depth) {
+  DIR *list = fdopendir(fd);
+  if (!list) {
+    close(fd);
+    return;
+  }
+  struct dirent *entry;
+  while ((entry = readdir(list))) {
+    struct stat st;
+    if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+    if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != device) continue;
+    bool directory = S_ISDIR(st.st_mode);
+    if (!directory && st.st_nlink > 1 && seen_before(usage, st.st_ino)) continue;
+    usage->bytes += (int64_t)st.st_blocks * 512;
+    usage->inodes++;
+    if (!directory || depth >= USAGE_DEEPEST) continue;
+    int child = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (child >= 0) measure(usage, child, device, depth + 1);
+  }
+  closedir(list);
+}
+
+/* Bytes on disk and inodes below `a[0]` (itself left out), as two int64. Hard links count once. */
+static void run_usage(struct isle_op *op) {
+  struct stat st;
+  usage_t usage = {0};
+  int fd = open(op->a[0].s, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0 || fstat(fd, &st) < 0) {
+    isle_done(op, -1);
+    if (fd >= 0) close(fd);
+    return;
+  }
+  measure(&usage, fd, st.st_dev, 0);
+  free(usage.slots);
+  int64_t *out = malloc(2 * sizeof *out);
+  if (!out) {
+    op->error = ENOMEM;
+    return;
+  }
+  out[0] = usage.bytes;
+  out[1] = usage.inodes;
+  op->data = out;
+  op->size = 2 * sizeof *out;
+}
+
+static const struct isle_call async_calls[] = {
+    {"removeTree", "p", 'v', false, run_remove},
+    {"syncFilesystem", "p", 'v', false, run_syncfs},
+    {"treeUsage", "p", 'b', false, run_usage},
+};
+
 void isle_init_tree(napi_env env, napi_value exports) {
   static const struct {
     const char *name;
     napi_callback call;
   } calls[] = {
-      {"treeOpen", tree_open},         {"treeWriteFile", tree_write_file}, {"treeWrite", tree_write},
+      {"treeOpen", tree_open},         {"treeWriteFile", tree_write_file}, {"treeWrite", tree_write}, {"treeRead", tree_read},
       {"treeDress", tree_dress},       {"treeTruncate", tree_truncate},    {"treeClose", tree_close},
       {"treeMkdir", tree_mkdir},       {"treeSymlink", tree_symlink},      {"treeLink", tree_link},
       {"treeMknod", tree_mknod},       {"treeChown", tree_chown},          {"treeUtimens", tree_utimens},
@@ -507,6 +639,7 @@ void isle_init_tree(napi_env env, napi_value exports) {
       {"treeCopyRange", tree_copy_range},{"treeSyncfs", tree_syncfs},
       {"treeStartWriting", tree_start_writing},
   };
+  ISLE_REGISTER(env, exports, async_calls);
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
     napi_value function;
     if (napi_create_function(env, calls[i].name, NAPI_AUTO_LENGTH, calls[i].call, NULL, &function) != napi_ok ||

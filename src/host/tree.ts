@@ -19,6 +19,8 @@ interface Calls {
     nanoseconds: number,
   ): number;
   treeWrite(fd: number, content: Buffer, position: number): number;
+  /** Up to `length` bytes into the front of `into`; 0 at the end. */
+  treeRead(fd: number, into: Buffer, length: number, position: number): number;
   treeDress(fd: number, mode: number, uid: number, gid: number, seconds: number, nanoseconds: number): number;
   treeTruncate(fd: number, size: number): number;
   treeClose(fd: number): number;
@@ -69,6 +71,7 @@ export const tree: Calls = nativeCalls<Calls>()(
   'treeOpen',
   'treeWriteFile',
   'treeWrite',
+  'treeRead',
   'treeDress',
   'treeTruncate',
   'treeClose',

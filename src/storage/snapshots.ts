@@ -1,3 +1,5 @@
+import type { Readable } from 'node:stream';
+
 /**
  * The contract of layered root file systems. A layer is read-only, named by its chain id and unpacked once;
  * a snapshot is a writable view over a stack of layers, named by its owner (a container id).
@@ -21,8 +23,12 @@ export interface Snapshots {
   /** Every complete layer. `used`: another layer or a snapshot stands on it. */
   layers(): { chainId: string; parent?: string; diffId: string; size: number; used: boolean }[];
 
-  /** Makes the writable directories of snapshot `id` over `parent` (a chain id; undefined: over nothing). */
-  prepare(id: string, parent: string | undefined): Promise<void>;
+  /**
+   * Makes the writable directories of snapshot `id` over `parent` (a chain id; undefined: over nothing).
+   * `volatile`: it will be thrown away with its container (`--rm`), so that its fsyncs and its unmounting need not
+   * wait for the disk; after a power failure its content is undefined.
+   */
+  prepare(id: string, parent: string | undefined, options?: { volatile?: boolean }): Promise<void>;
 
   /** Mounts snapshot `id` (once; a second call is a no-op) and returns the merged root. */
   mount(id: string): Promise<string>;
@@ -38,9 +44,18 @@ export interface Snapshots {
   /** Bytes of one layer. */
   layerSize(chainId: string): number;
 
-  /** Unmounts and removes everything of `id`; idempotent. */
+  /** Unmounts and removes everything of `id`; idempotent. Deleting the files goes on in the background. */
   remove(id: string): Promise<void>;
 
   /** After a restart: drops half-made layers, and snapshots and mounts whose owner is not in `known`. */
   recover(known: ReadonlySet<string>): Promise<void>;
+
+  /**
+   * What `id` changed as an image layer: an uncompressed tar with whiteouts, owners, xattrs and holes. The caller
+   * reads it to its end or destroys it.
+   */
+  layerTar(id: string): Promise<Readable>;
+
+  /** Resolves when everything removed so far is off the disk. */
+  settled(): Promise<void>;
 }

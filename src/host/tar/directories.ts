@@ -10,31 +10,42 @@ const cached = 64;
  * directory or a symlink calls `forget`.
  */
 export class Directories implements Disposable {
-  readonly root: number;
+  /** The directory that '' means. */
+  readonly base: number;
+  readonly #root: number;
+  readonly #prefix: string;
   readonly #open = new Map<string, number>();
-  readonly #onMade: (path: string, fd: number) => void;
   readonly #replace: (parent: number, name: string, path: string) => number | undefined;
 
-  /** `replace` may put a directory where something else stands on the way, and returns its descriptor. */
+  /**
+   * Paths start at `base` inside `root`; absolute symlinks at the root. `replace` may put a directory where something
+   * else stands on the way, and returns its descriptor.
+   */
   constructor(
     root: number,
-    onMade: (path: string, fd: number) => void = () => {},
-    replace: (parent: number, name: string, path: string) => number | undefined = () => undefined,
+    base: string,
+    replace: (parent: number, name: string, path: string) => number | undefined,
   ) {
-    this.root = root;
-    this.#onMade = onMade;
+    this.#root = root;
+    this.#prefix = base === '' ? '' : `${base}/`;
     this.#replace = replace;
+    this.base = must(tree.treeOpen(root, base, openDirectory, 0, inRoot), 'open', base);
   }
 
-  /** Descriptor of `path` ('' is the root), which is made with its parents when it is missing. Do not close it. */
+  /** Descriptor of `path` ('' is the base), which is made with its parents when it is missing. Do not close it. */
   get(path: string): number {
-    if (path === '') return this.root;
+    if (path === '') return this.base;
     const known = this.#open.get(path);
     if (known !== undefined) return known;
-    const fd = tree.treeOpen(this.root, path, openDirectory, 0, inRoot);
+    const fd = this.open(path, openDirectory);
     if (fd < 0) return this.#make(path, fd);
     this.keep(path, fd);
     return fd;
+  }
+
+  /** A fresh descriptor, or a negative errno. */
+  open(path: string, flags: number): number {
+    return tree.treeOpen(this.#root, this.#prefix + path, flags, 0, inRoot);
   }
 
   #make(path: string, failure: number): number {
@@ -48,7 +59,6 @@ export class Directories implements Disposable {
       must(fd, 'open', path);
     } else {
       must(fd, 'mkdir', path);
-      this.#onMade(path, fd);
     }
     this.keep(path, fd);
     return fd;
@@ -75,6 +85,7 @@ export class Directories implements Disposable {
 
   [Symbol.dispose](): void {
     this.forget();
+    tree.treeClose(this.base);
   }
 }
 

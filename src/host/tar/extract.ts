@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { TarError, textOf, type TarEntry, type TarTime } from '../../lib/tar/entry.ts';
 import type { TarHandler } from '../../lib/tar/reader.ts';
-import { inRoot, must, O_PATH, statAt, tree } from '../tree.ts';
+import { must, O_PATH, statAt, tree } from '../tree.ts';
 import { Directories, EEXIST, isWhiteout, splitPath } from './directories.ts';
 import { FileWriter } from './file-writer.ts';
 import { cleanPath } from './names.ts';
@@ -14,6 +14,8 @@ export interface ExtractOptions {
   owner?: { uid: number; gid: number };
   /** A directory is never replaced by something else, nor the other way round. */
   keepKinds?: boolean;
+  /** A directory inside the root that the members' names start at; default: the root. Symlinks still see the root. */
+  base?: string;
 }
 
 /**
@@ -31,10 +33,8 @@ export class TarExtractor implements TarHandler, Disposable {
 
   constructor(root: number, options: ExtractOptions) {
     this.#options = options;
-    this.#directories = new Directories(
-      root,
-      () => {},
-      (parent, name, path) => this.#replaceWhiteout(parent, name, path),
+    this.#directories = new Directories(root, options.base ?? '', (parent, name, path) =>
+      this.#replaceWhiteout(parent, name, path),
     );
   }
 
@@ -92,7 +92,7 @@ export class TarExtractor implements TarHandler, Disposable {
 
   #beginRoot(entry: TarEntry): void {
     if (entry.type !== 'directory') throw new TarError('its root is not a directory');
-    this.#dressDirectory(entry, this.#directories.root, '');
+    this.#dressDirectory(entry, this.#directories.base, '');
   }
 
   #directory(entry: TarEntry, parent: number, name: string, path: string): void {
@@ -163,7 +163,7 @@ export class TarExtractor implements TarHandler, Disposable {
     const [targetParent, targetName] = splitPath(cleanPath(entry.linkName));
     if (targetName === '') throw new TarError('the hard link has no target');
     const from = must(
-      tree.treeOpen(this.#directories.root, targetParent, O_PATH | constants.O_DIRECTORY, 0, inRoot),
+      this.#directories.open(targetParent, O_PATH | constants.O_DIRECTORY),
       'link',
       entry.linkName,
     );

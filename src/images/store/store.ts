@@ -7,7 +7,7 @@ import type { Store } from '../../lib/table.ts';
 import type { BlobSource, ContentStore, Descriptor, Ingest } from '../content-store.ts';
 import { BlobFiles, type BlobRecord } from './blob-files.ts';
 import { IngestFile, finishedIngest } from './ingest.ts';
-import { KeyedLock } from './keyed-lock.ts';
+import { KeyedLock } from '../../lib/keyed-lock.ts';
 import { readVerified, verifyBlob, verifyingStream } from './read.ts';
 import { recoverBlobs } from './recover.ts';
 

@@ -1,0 +1,189 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, rename, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { syncFilesystem } from '../host/tree-async.ts';
+import { isleError } from '../lib/errors.ts';
+import { failpoint } from '../lib/failpoint.ts';
+import { KeyedLock } from '../lib/keyed-lock.ts';
+import type { Table } from '../lib/table.ts';
+import type { Trash } from './trash.ts';
+
+export interface LayerRecord {
+  chainId: string;
+  parent?: string;
+  diffId: string;
+  /** Unpacked bytes. */
+  size: number;
+  /** Of the layer's root directory: the root of a container takes after its topmost layer's. */
+  root: { mode: number; uid: number; gid: number };
+}
+
+/** Prefix of the directories of layers that are not complete. */
+const unfinished = '.new-';
+
+/** Read-only layers: `<layers>/<chain id hex>/diff`. */
+export class Layers {
+  readonly #path: string;
+  readonly #table: Table<LayerRecord>;
+  readonly #trash: Trash;
+  readonly #lock = new KeyedLock();
+  readonly #begun = new Map<string, { path: string; release: () => void }>();
+  #sync: { running: Promise<void>; next: Promise<void> | undefined } | undefined;
+
+  constructor(path: string, table: Table<LayerRecord>, trash: Trash) {
+    this.#path = path;
+    this.#table = table;
+    this.#trash = trash;
+  }
+
+  get(chainId: string): LayerRecord | undefined {
+    return this.#table.get(chainId);
+  }
+
+  all(): LayerRecord[] {
+    return this.#table.all();
+  }
+
+  /** Directories of the stack that ends in `chainId`, topmost first. Throws `internal` when a layer is missing. */
+  stack(chainId: string): string[] {
+    const paths: string[] = [];
+    for (let next: string | undefined = chainId; next !== undefined; ) {
+      const record = this.#table.get(next);
+      if (record === undefined) throw isleError('missingLayer', { chainId: next });
+      paths.push(join(this.#pathOf(next), 'diff'));
+      next = record.parent;
+    }
+    return paths;
+  }
+
+  /** A second caller for one chain id waits until the first has committed or abandoned. */
+  async begin(chainId: string): Promise<{ path: string; abandon(): Promise<void> }> {
+    const release = await this.#lock.acquire(chainId);
+    const directory = `${unfinished}${hexOf(chainId)}-${randomBytes(4).toString('hex')}`;
+    const path = join(this.#path, directory);
+    try {
+      failpoint('layer.begin.before');
+      await mkdir(join(path, 'diff'), { recursive: true, mode: 0o700 });
+      failpoint('layer.begin.after');
+      // mkdir masks the mode by the umask; the diff is the container's root and readable by its users.
+      await chmodRoot(join(path, 'diff'));
+    } catch (error) {
+      release();
+      throw error;
+    }
+    this.#begun.set(chainId, { path, release });
+    const abandon = async (): Promise<void> => {
+      if (this.#begun.get(chainId)?.path !== path) return;
+      this.#begun.delete(chainId);
+      await this.#trash.take(path);
+      release();
+    };
+    return { path: join(path, 'diff'), abandon };
+  }
+
+  async commit(chainId: string, layer: { parent?: string; diffId: string; size: number }): Promise<void> {
+    const begun = this.#begun.get(chainId);
+    if (begun === undefined) throw isleError('internal', { message: `layer ${chainId} was not begun` });
+    if (layer.parent !== undefined && this.#table.get(layer.parent) === undefined) {
+      throw isleError('missingLayer', { chainId: layer.parent });
+    }
+    if (this.#table.get(chainId) === undefined) await this.#publish(chainId, layer, begun.path);
+    else await this.#trash.take(begun.path);
+    this.#begun.delete(chainId);
+    begun.release();
+  }
+
+  async #publish(
+    chainId: string,
+    layer: { parent?: string; diffId: string; size: number },
+    path: string,
+  ): Promise<void> {
+    const { mode, uid, gid } = await stat(join(path, 'diff'));
+    failpoint('layer.sync.before');
+    await this.#syncAll();
+    failpoint('layer.sync.after');
+    // Left by a crash between rename and record: as complete as this one, but without a record to say so.
+    await this.#trash.take(this.#pathOf(chainId));
+    failpoint('layer.rename.before');
+    await rename(path, this.#pathOf(chainId));
+    failpoint('layer.rename.after');
+    await syncDirectory(this.#path);
+    failpoint('layer.record.before');
+    this.#table.put(chainId, { chainId, ...layer, root: { mode: mode & 0o7777, uid, gid } });
+    failpoint('layer.record.after');
+  }
+
+  /** The record goes first: a directory without one is swept on the next start. */
+  async remove(chainId: string): Promise<void> {
+    const release = await this.#lock.acquire(chainId);
+    try {
+      failpoint('layer.remove.before');
+      this.#table.delete(chainId);
+      failpoint('layer.remove.recorded');
+      await this.#trash.take(this.#pathOf(chainId));
+      failpoint('layer.remove.after');
+    } finally {
+      release();
+    }
+  }
+
+  /** Drops directories without a record, and records whose directory, or whose parent, is gone. */
+  async recover(): Promise<void> {
+    const found = new Set<string>();
+    for (const name of await readdir(this.#path)) {
+      const chainId = `sha256:${name}`;
+      if (this.#table.get(chainId) === undefined) await this.#trash.take(join(this.#path, name));
+      else found.add(chainId);
+    }
+    for (let gone = true; gone; ) {
+      gone = false;
+      for (const { chainId, parent } of this.#table.all()) {
+        if (found.has(chainId) && (parent === undefined || this.#table.get(parent))) continue;
+        this.#table.delete(chainId);
+        if (found.has(chainId)) await this.#trash.take(this.#pathOf(chainId));
+        gone = true;
+      }
+    }
+  }
+
+  #pathOf(chainId: string): string {
+    return join(this.#path, hexOf(chainId));
+  }
+
+  /** One syncfs serves all layers that were complete before it began: no fsync per file. */
+  #syncAll(): Promise<void> {
+    const current = this.#sync;
+    if (current === undefined) return this.#startSync();
+    const again = (): Promise<void> => this.#startSync();
+    current.next ??= current.running.then(again, again);
+    return current.next;
+  }
+
+  #startSync(): Promise<void> {
+    const running = syncFilesystem(this.#path);
+    const state = { running, next: undefined };
+    this.#sync = state;
+    const clear = (): void => {
+      if (this.#sync === state && state.next === undefined) this.#sync = undefined;
+    };
+    running.then(clear, clear);
+    return running;
+  }
+}
+
+async function chmodRoot(path: string): Promise<void> {
+  await using directory = await open(path, 'r');
+  await directory.chmod(0o755);
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  await using directory = await open(path, 'r');
+  await directory.sync();
+}
+
+function hexOf(chainId: string): string {
+  const match = /^sha256:([0-9a-f]{64})$/.exec(chainId);
+  if (!match) throw isleError('invalidParameter', { message: `invalid chain id: "${chainId}"` });
+  return match[1]!;
+}
+

@@ -1,0 +1,301 @@
+import { mkdirSync, realpathSync } from 'node:fs';
+import { chmod, chown, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { mountTable, overlayMount, unmount } from '../host/mount.ts';
+import { treeUsage } from '../host/tree-async.ts';
+import { errnoOf, isleError } from '../lib/errors.ts';
+import { failpoint } from '../lib/failpoint.ts';
+import { KeyedLock } from '../lib/keyed-lock.ts';
+import type { Logger } from '../lib/log.ts';
+import { Rollback } from '../lib/rollback.ts';
+import type { Store, Table } from '../lib/table.ts';
+import { Layers, type LayerRecord } from './layers.ts';
+import type { Snapshots } from './snapshots.ts';
+import { createStorageWorkers, type StorageWorkers } from './storage-workers.ts';
+import { Trash } from './trash.ts';
+
+export interface SnapshotsOptions {
+  store: Store;
+  /** Holds `layers/`, `snapshots/` and `trash/`, all 0700: a setuid file in a layer is out of reach (CVE-2025-64507). */
+  dataRoot: string;
+  /** Holds the mountpoints, `rootfs/<id>`. */
+  runRoot: string;
+  log: Logger;
+  workers?: StorageWorkers;
+}
+
+interface SnapshotRecord {
+  id: string;
+  parent?: string;
+  volatile?: boolean;
+}
+
+/**
+ * As Docker mounts them. `index=off`: with an index a lower hard link keeps its identity, but an upper directory is bound to
+ * one mount and its kernel handles, and cannot be moved to another disk. `redirect_dir=off` and `metacopy=off`: all that a
+ * container changed lies in its upper directory in full, so that diff and commit need to read nothing else.
+ */
+const overlayOptions = ['index=off', 'redirect_dir=off', 'metacopy=off'];
+
+export function createSnapshots(options: SnapshotsOptions): Snapshots {
+  const { store, dataRoot, runRoot, log } = options;
+  const paths = {
+    layers: join(dataRoot, 'layers'),
+    snapshots: join(dataRoot, 'snapshots'),
+    trash: join(dataRoot, 'trash'),
+    mounts: join(runRoot, 'rootfs'),
+    /** The lower directory of a root without an image: overlayfs wants one. */
+    empty: join(dataRoot, 'snapshots', '.empty'),
+  };
+  for (const path of Object.values(paths)) mkdirSync(path, { recursive: true, mode: 0o700 });
+  // As the kernel's mount table names them.
+  paths.mounts = realpathSync(paths.mounts);
+  const trash = new Trash(paths.trash, log);
+  const layers = new Layers(paths.layers, store.table<LayerRecord>('layers'), trash);
+  const records = store.table<SnapshotRecord>('snapshots');
+  return new OverlaySnapshots(paths, layers, records, trash, options.workers ?? createStorageWorkers());
+}
+
+type Paths = Record<'layers' | 'snapshots' | 'trash' | 'mounts' | 'empty', string>;
+
+class OverlaySnapshots implements Snapshots {
+  readonly #paths: Paths;
+  readonly #layers: Layers;
+  readonly #records: Table<SnapshotRecord>;
+  readonly #trash: Trash;
+  readonly #workers: StorageWorkers;
+  readonly #lock = new KeyedLock();
+  readonly #mounted = new Set<string>();
+
+  constructor(
+    paths: Paths,
+    layers: Layers,
+    records: Table<SnapshotRecord>,
+    trash: Trash,
+    workers: StorageWorkers,
+  ) {
+    this.#paths = paths;
+    this.#layers = layers;
+    this.#records = records;
+    this.#trash = trash;
+    this.#workers = workers;
+  }
+
+  hasLayer(chainId: string): boolean {
+    return this.#layers.get(chainId) !== undefined;
+  }
+
+  beginLayer(chainId: string): Promise<{ path: string; abandon(): Promise<void> }> {
+    return this.#layers.begin(chainId);
+  }
+
+  commitLayer(chainId: string, layer: { parent?: string; diffId: string; size: number }): Promise<void> {
+    return this.#layers.commit(chainId, layer);
+  }
+
+  async removeLayer(chainId: string): Promise<void> {
+    const user = this.#userOf(chainId);
+    if (user) throw isleError('conflict', { message: `layer ${chainId} is in use by ${user}` });
+    await this.#layers.remove(chainId);
+  }
+
+  layers(): { chainId: string; parent?: string; diffId: string; size: number; used: boolean }[] {
+    const used = new Set<string | undefined>();
+    for (const { parent } of this.#layers.all()) used.add(parent);
+    for (const { parent } of this.#records.all()) used.add(parent);
+    return this.#layers.all().map(({ chainId, parent, diffId, size }) => ({
+      chainId,
+      parent,
+      diffId,
+      size,
+      used: used.has(chainId),
+    }));
+  }
+
+  layerSize(chainId: string): number {
+    const layer = this.#layers.get(chainId);
+    if (layer === undefined) throw isleError('missingLayer', { chainId });
+    return layer.size;
+  }
+
+  async prepare(id: string, parent: string | undefined, options: { volatile?: boolean } = {}): Promise<void> {
+    const root = parent === undefined ? undefined : this.#layers.get(parent)?.root;
+    if (parent !== undefined && root === undefined) throw isleError('missingLayer', { chainId: parent });
+    const path = this.#pathOf(id);
+    await using undo = new Rollback();
+    failpoint('snapshot.prepare.before');
+    await mkdir(path, { mode: 0o700 });
+    undo.add('directory', () => rm(path, { recursive: true, force: true }));
+    const upper = join(path, 'upper');
+    await Promise.all([
+      mkdir(join(path, 'work'), { mode: 0o700 }),
+      mkdir(upper, { mode: 0o755 }).then(() => dressRoot(upper, root)),
+    ]);
+    failpoint('snapshot.prepare.made');
+    this.#records.put(id, { id, parent, volatile: options.volatile });
+    undo.keep();
+    failpoint('snapshot.prepare.after');
+  }
+
+  async mount(id: string): Promise<string> {
+    const target = join(this.#paths.mounts, id);
+    if (this.#mounted.has(id)) return target;
+    const release = await this.#lock.acquire(id);
+    try {
+      if (!this.#mounted.has(id)) await this.#mountAt(id, target);
+      return target;
+    } finally {
+      release();
+    }
+  }
+
+  async unmount(id: string): Promise<void> {
+    const release = await this.#lock.acquire(id);
+    try {
+      await this.#unmountNow(id);
+    } finally {
+      release();
+    }
+  }
+
+  async remove(id: string): Promise<void> {
+    checkId(id);
+    const release = await this.#lock.acquire(id);
+    try {
+      await this.#unmountNow(id);
+      failpoint('snapshot.remove.before');
+      await this.#trash.take(this.#pathOf(id));
+      failpoint('snapshot.remove.moved');
+      this.#records.delete(id);
+      failpoint('snapshot.remove.after');
+    } finally {
+      release();
+    }
+  }
+
+  async changes(id: string): Promise<{ path: string; kind: 0 | 1 | 2 }[]> {
+    return this.#workers.changes(this.#upperOf(id), this.#lowersOf(id));
+  }
+
+  async layerTar(id: string): Promise<Readable> {
+    return this.#workers.layerTar(this.#upperOf(id));
+  }
+
+  usage(id: string): Promise<{ bytes: number; inodes: number }> {
+    return treeUsage(this.#upperOf(id));
+  }
+
+  settled(): Promise<void> {
+    return this.#trash.emptied();
+  }
+
+  async recover(known: ReadonlySet<string>): Promise<void> {
+    await this.#trash.sweep();
+    await this.#layers.recover();
+    await this.#recoverMounts(known);
+    const found = new Set(await readdir(this.#paths.snapshots));
+    found.delete('.empty');
+    for (const id of found) {
+      if (!known.has(id) || this.#records.get(id) === undefined)
+        await this.#trash.take(join(this.#paths.snapshots, id));
+    }
+    for (const { id } of this.#records.all()) {
+      if (!known.has(id) || !found.has(id)) this.#records.delete(id);
+    }
+  }
+
+  /** Takes over the mounts of known containers, and undoes the others. */
+  async #recoverMounts(known: ReadonlySet<string>): Promise<void> {
+    const prefix = `${this.#paths.mounts}/`;
+    for (const { target } of await mountTable()) {
+      if (!target.startsWith(prefix)) continue;
+      const id = target.slice(prefix.length);
+      if (known.has(id)) this.#mounted.add(id);
+      else await unmount(target, { detach: true });
+    }
+    for (const id of await readdir(this.#paths.mounts)) {
+      if (!this.#mounted.has(id)) await rmdir(join(this.#paths.mounts, id));
+    }
+  }
+
+  async #mountAt(id: string, target: string): Promise<void> {
+    const record = this.#record(id);
+    const path = this.#pathOf(id);
+    await using undo = new Rollback();
+    failpoint('snapshot.mount.before');
+    // An earlier volatile mount leaves a mark that forbids the next, lest somebody trust the content after a power cut.
+    if (record.volatile) await rm(join(path, 'work', 'work', 'incompat'), { recursive: true, force: true });
+    await mkdir(target, { mode: 0o700 }).catch(ignoreExisting);
+    undo.add('mountpoint', () => rmdir(target));
+    await overlayMount(target, {
+      lowers: this.#lowersOf(id),
+      upper: join(path, 'upper'),
+      work: join(path, 'work'),
+      options: record.volatile ? [...overlayOptions, 'volatile'] : overlayOptions,
+    });
+    failpoint('snapshot.mount.after');
+    this.#mounted.add(id);
+    undo.keep();
+  }
+
+  async #unmountNow(id: string): Promise<void> {
+    const target = join(this.#paths.mounts, id);
+    if (!this.#mounted.has(id)) return;
+    failpoint('snapshot.unmount.before');
+    // Lazily: a process that still sits in there must not keep the container from being removed.
+    await unmount(target, { detach: true }).catch(ignoreGone);
+    failpoint('snapshot.unmount.after');
+    this.#mounted.delete(id);
+    await rmdir(target).catch(ignoreGone);
+  }
+
+  #record(id: string): SnapshotRecord {
+    const record = this.#records.get(id);
+    if (record === undefined) throw isleError('noSuchSnapshot', { id });
+    return record;
+  }
+
+  #lowersOf(id: string): string[] {
+    const { parent } = this.#record(id);
+    return parent === undefined ? [this.#paths.empty] : this.#layers.stack(parent);
+  }
+
+  #upperOf(id: string): string {
+    return join(this.#paths.snapshots, this.#record(id).id, 'upper');
+  }
+
+  #pathOf(id: string): string {
+    checkId(id);
+    return join(this.#paths.snapshots, id);
+  }
+
+  #userOf(chainId: string): string | undefined {
+    const above = this.#layers.all().find(({ parent }) => parent === chainId);
+    if (above) return `layer ${above.chainId}`;
+    const snapshot = this.#records.all().find(({ parent }) => parent === chainId);
+    return snapshot && `container ${snapshot.id}`;
+  }
+}
+
+/** The root of a container has the owner and mode of its image's, which overlayfs takes from the upper directory. */
+async function dressRoot(path: string, root: LayerRecord['root'] | undefined): Promise<void> {
+  const { mode, uid, gid } = root ?? { mode: 0o755, uid: 0, gid: 0 };
+  if (uid !== 0 || gid !== 0) await chown(path, uid, gid);
+  await chmod(path, mode);
+}
+
+function checkId(id: string): void {
+  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/.test(id)) {
+    throw isleError('invalidParameter', { message: `invalid snapshot id: "${id}"` });
+  }
+}
+
+function ignoreExisting(error: unknown): void {
+  if (errnoOf(error) !== 'EEXIST') throw error;
+}
+
+/** EINVAL: not a mountpoint any more. */
+function ignoreGone(error: unknown): void {
+  if (!['ENOENT', 'EINVAL'].includes(errnoOf(error) ?? '')) throw error;
+}

@@ -1,0 +1,105 @@
+import { parentPort, type MessagePort } from 'node:worker_threads';
+import { TarPacker } from '../host/tar/pack.ts';
+import { TreeWalker } from '../host/tar/walk.ts';
+import { openTree, tree } from '../host/tree.ts';
+import { serveThread } from '../lib/threads.ts';
+import { ThreadReceiver, ThreadSender } from '../lib/thread-streams.ts';
+import { extractInto, packPath, statPath, type ExtractRequest } from './copy-paths.ts';
+import { fillDirectory } from './fill.ts';
+import { layerChanges, layerEntry } from './diff.ts';
+import { textOf, type TarEntry } from '../lib/tar/entry.ts';
+
+export type StorageJob =
+  | { kind: 'changes'; upper: string; lowers: string[] }
+  | { kind: 'layerTar'; upper: string; port: MessagePort }
+  | { kind: 'export'; root: string; port: MessagePort }
+  | { kind: 'stat'; root: string; path: string }
+  | { kind: 'pack'; root: string; path: string; port: MessagePort }
+  | { kind: 'extract'; request: ExtractRequest; port: MessagePort }
+  | { kind: 'fill'; root: string; path: string; target: string };
+
+if (parentPort) serveThread<StorageJob>(parentPort, work);
+
+async function work(job: StorageJob, onProgress: (value: unknown) => void): Promise<unknown> {
+  switch (job.kind) {
+    case 'changes':
+      return layerChanges(job.upper, job.lowers).map(({ path, kind }) => ({ path: textOf(path), kind }));
+    case 'layerTar':
+      return sending(job.port, (sender) => sendLayer(job.upper, sender));
+    case 'export':
+      return sending(job.port, (sender) => sendTree(job.root, sender));
+    case 'stat':
+      return statPath(job.root, job.path);
+    case 'pack':
+      return sending(job.port, (sender) => packPath(job.root, job.path, sender, onProgress));
+    case 'extract':
+      return extractInto(job.request, new ThreadReceiver(job.port));
+    case 'fill':
+      return fillDirectory(job.root, job.path, job.target);
+  }
+}
+
+/** The port of a failed sender is closed, so that its receiver fails too. */
+async function sending(port: MessagePort, send: (sender: ThreadSender) => Promise<void>): Promise<void> {
+  const sender = new ThreadSender(port);
+  try {
+    await send(sender);
+  } catch (error) {
+    sender.close();
+    throw error;
+  }
+}
+
+async function sendTree(root: string, sender: ThreadSender): Promise<void> {
+  const fd = openTree(root);
+  try {
+    const packer = new TarPacker(sender);
+    for (const step of new TreeWalker({ oneFilesystem: true }).walk(fd, '', '')) {
+      // `docker export` has no member for the root itself.
+      if (step.kind === 'entry' && step.entry.name === '') continue;
+      await packer.step(step);
+    }
+    await packer.end();
+  } finally {
+    tree.treeClose(fd);
+  }
+}
+
+async function sendLayer(upper: string, sender: ThreadSender): Promise<void> {
+  const fd = openTree(upper);
+  try {
+    const packer = new TarPacker(sender);
+    for (const step of new TreeWalker({ overlayXattrs: true }).walk(fd, '', '')) {
+      if (step.kind !== 'entry') {
+        await packer.step(step);
+        continue;
+      }
+      const { entry } = step;
+      const opaque = entry.xattrs.get('trusted.overlay.opaque')?.toString('latin1') === 'y';
+      for (const key of entry.xattrs.keys()) if (key.includes('.overlay.')) entry.xattrs.delete(key);
+      if (entry.name !== '') await packer.entry(layerEntry(entry) ?? entry);
+      if (opaque) await packer.entry(opaqueMark(entry.name, entry.mtime.seconds));
+    }
+    await packer.end();
+  } finally {
+    tree.treeClose(fd);
+  }
+}
+
+function opaqueMark(directory: string, seconds: number): TarEntry {
+  return {
+    type: 'file',
+    name: directory === '' ? '.wh..wh..opq' : `${directory}/.wh..wh..opq`,
+    linkName: '',
+    mode: 0,
+    uid: 0,
+    gid: 0,
+    userName: '',
+    groupName: '',
+    size: 0,
+    mtime: { seconds, nanoseconds: 0 },
+    devMajor: 0,
+    devMinor: 0,
+    xattrs: new Map(),
+  };
+}

@@ -1,0 +1,96 @@
+import { Readable } from 'node:stream';
+import { MessageChannel } from 'node:worker_threads';
+import { ThreadReceiver, ThreadSender } from '../lib/thread-streams.ts';
+import { ThreadPool } from '../lib/threads.ts';
+import { workerFile } from '../lib/worker-file.ts';
+import type { ExtractRequest, FoundPath } from './copy-paths.ts';
+import type { StorageJob } from './storage-worker.ts';
+
+/** A stream occupies its thread as long as its reader takes: more than processors. */
+const threads = 8;
+
+/** The jobs on file trees that are too long for the event loop. Errors are system errors or TarErrors. */
+export interface StorageWorkers {
+  changes(upper: string, lowers: string[]): Promise<{ path: string; kind: 0 | 1 | 2 }[]>;
+  layerTar(upper: string): Readable;
+  exportTar(root: string): Readable;
+  stat(root: string, path: string): Promise<FoundPath>;
+  pack(root: string, path: string): Promise<{ found: FoundPath; tar: Readable }>;
+  extract(request: ExtractRequest, source: AsyncIterable<Buffer>): Promise<void>;
+  fill(root: string, path: string, target: string): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+export function createStorageWorkers(): StorageWorkers {
+  const pool = new ThreadPool({
+    file: workerFile(import.meta.url, './storage-worker.ts'),
+    threads,
+    limits: { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32 },
+  });
+  const run = (job: StorageJob): Promise<unknown> => pool.run(job);
+  return {
+    changes: async (upper, lowers) =>
+      (await run({ kind: 'changes', upper, lowers })) as { path: string; kind: 0 | 1 | 2 }[],
+    layerTar: (upper) => sentBy(pool, (port) => ({ kind: 'layerTar', upper, port })).tar,
+    exportTar: (root) => sentBy(pool, (port) => ({ kind: 'export', root, port })).tar,
+    stat: async (root, path) => (await run({ kind: 'stat', root, path })) as FoundPath,
+    async pack(root, path) {
+      const { tar, first } = sentBy(pool, (port) => ({ kind: 'pack', root, path, port }));
+      return { found: (await first) as FoundPath, tar };
+    },
+    extract: (request, source) => extract(pool, request, source),
+    fill: async (root, path, target) => (await run({ kind: 'fill', root, path, target })) as boolean,
+    close: () => pool.close(),
+  };
+}
+
+type StreamJob = Extract<StorageJob, { port: unknown }>;
+
+/** Runs a job that sends bytes. `first`: what it reports before them, or its failure. */
+function sentBy(
+  pool: ThreadPool,
+  job: (port: StreamJob['port']) => StreamJob,
+): { tar: Readable; first: Promise<unknown> } {
+  const { port1, port2 } = new MessageChannel();
+  const receiver = new ThreadReceiver(port1);
+  const { promise: first, resolve, reject } = Promise.withResolvers<unknown>();
+  const tar = Readable.from(receiver, { objectMode: false, highWaterMark: 1 << 20 });
+  pool.run(job(port2), { transfer: [port2], onProgress: resolve }).catch((error: unknown) => {
+    reject(error);
+    receiver.fail(error);
+    // Nobody may be reading yet: the failure of `first` tells it then.
+    tar.destroy(error instanceof Error ? error : new Error(String(error)));
+  });
+  first.catch(() => tar.on('error', () => {}));
+  return { tar, first };
+}
+
+async function extract(
+  pool: ThreadPool,
+  request: ExtractRequest,
+  source: AsyncIterable<Buffer>,
+): Promise<void> {
+  const { port1, port2 } = new MessageChannel();
+  const sender = new ThreadSender(port1);
+  const extracted = pool.run({ kind: 'extract', request, port: port2 } satisfies StorageJob, { transfer: [port2] });
+  const fed = feed(sender, source);
+  try {
+    await Promise.all([extracted, fed]);
+  } catch (error) {
+    // The extractor's reason explains the sender's broken pipe, not the other way round.
+    await extracted;
+    throw error;
+  } finally {
+    sender.close();
+  }
+}
+
+async function feed(sender: ThreadSender, source: AsyncIterable<Buffer>): Promise<void> {
+  try {
+    for await (const chunk of source) await sender.write(new Uint8Array(chunk));
+    sender.end();
+  } catch (error) {
+    sender.close();
+    throw error;
+  }
+}
