@@ -187,12 +187,17 @@ class KernelNetwork implements Network {
     this.#resolver.close();
     this.#ports.close();
     await this.#firewall.close();
+    if (this.#records.pods.all().length === 0) await this.#clearHost();
   }
 
   async removeAll(): Promise<void> {
     for (const pod of this.#records.pods.all()) await this.#pods.detach(pod.podId);
     await this.close();
-    await this.#firewall.removeAll();
+  }
+
+  /** Takes off the host what is left when no pod is. The next start makes it again. */
+  async #clearHost(): Promise<void> {
+    await this.#firewall.removeTable();
     await this.#removeLeftovers();
     await removeBridges(this.#bridged().map(({ record }) => record.bridge!));
   }
