@@ -61,8 +61,9 @@ export class Firewall {
     await this.#tail;
   }
 
-  /** Takes the table away, after {@link close}. */
-  async removeTable(): Promise<void> {
+  /** Takes the table away. */
+  async removeAll(): Promise<void> {
+    await this.close();
     await deleteTable(this.#table);
   }
 

@@ -41,10 +41,7 @@ export interface Network {
    */
   recover(running: ReadonlySet<string>): Promise<void>;
 
-  /**
-   * Stops helpers of this process (resolver, pool). Running pods keep their network; when there are none, bridges
-   * and rules go too, until the next `recover`.
-   */
+  /** Stops helpers of this process (resolver, pool). Running pods keep their network. */
   close(): Promise<void>;
 
   /** Takes everything of this instance off the host: pods' namespaces, bridges, rules. Records of networks stay. */

@@ -21,7 +21,6 @@ import { Ports } from './ports.ts';
 import { openRecords, type Records } from './records.ts';
 import { networkElements } from './ruleset.ts';
 import { Slots } from './slots.ts';
-import { elementsOf, Withdrawals } from './withdrawals.ts';
 
 export interface NetworkOptions {
   store: Store;
@@ -59,7 +58,6 @@ class KernelNetwork implements Network {
   readonly #names = new Names();
   readonly #resolver: Resolver;
   readonly #slots: Slots;
-  readonly #withdrawals: Withdrawals;
   readonly #pods: Pods;
 
   constructor(options: NetworkOptions, directory: string, host: { mtu: number; ipv6: boolean }) {
@@ -92,14 +90,11 @@ class KernelNetwork implements Network {
       },
     });
     this.#slots = new Slots({ networks, directory, instance, host, size: config.pool ?? 6, log });
-    const [firewall, ports] = [this.#firewall, this.#ports];
-    this.#withdrawals = new Withdrawals({ networks, firewall, ports, directory, log });
     this.#pods = new Pods({
       records,
       networks,
-      firewall,
-      ports,
-      withdrawals: this.#withdrawals,
+      firewall: this.#firewall,
+      ports: this.#ports,
       names: this.#names,
       resolver: this.#resolver,
       hostResolver,
@@ -172,10 +167,9 @@ class KernelNetwork implements Network {
     const alive = pods.filter((pod) => running.has(pod.podId));
     await this.#firewall.start([
       ...this.#bridged().flatMap((network) => networkElements(rulesOf(network))),
-      ...alive.flatMap((pod) => elementsOf(pod)),
+      ...alive.flatMap((pod) => this.#pods.elementsOf(pod)),
     ]);
     for (const pod of pods) if (!running.has(pod.podId)) await this.#pods.detach(pod.podId);
-    await this.#withdrawals.settled();
     await this.#removeLeftovers();
     await Promise.all(alive.map((pod) => this.#pods.resume(pod)));
     void this.#slots.fill('default');
@@ -183,21 +177,15 @@ class KernelNetwork implements Network {
 
   async close(): Promise<void> {
     await this.#slots.close();
-    await this.#withdrawals.settled();
     this.#resolver.close();
     this.#ports.close();
     await this.#firewall.close();
-    if (this.#records.pods.all().length === 0) await this.#clearHost();
   }
 
   async removeAll(): Promise<void> {
     for (const pod of this.#records.pods.all()) await this.#pods.detach(pod.podId);
     await this.close();
-  }
-
-  /** Takes off the host what is left when no pod is. The next start makes it again. */
-  async #clearHost(): Promise<void> {
-    await this.#firewall.removeTable();
+    await this.#firewall.removeAll();
     await this.#removeLeftovers();
     await removeBridges(this.#bridged().map(({ record }) => record.bridge!));
   }

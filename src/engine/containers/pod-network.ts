@@ -30,7 +30,7 @@ export async function attachPod(
   if (spec.networkMode === 'host') return await hostFiles(spec);
   undo.add('network', () => ctx.network.detach(id));
   failpoint('engine.network-attach.before');
-  const attachment = await ctx.network.attach(id, attachRequestOf(ctx, record));
+  const attachment = await ctx.network.attach(id, attachRequestOf(record));
   failpoint('engine.network-attach.after');
   return {
     netns: attachment.netnsPath,
@@ -80,7 +80,7 @@ function joinPod(ctx: EngineContext, record: ContainerRecord): PodNetwork {
   return { netns: attachment?.netnsPath, sharesFilesOf: owner.id, attachment };
 }
 
-function attachRequestOf(ctx: EngineContext, record: ContainerRecord): AttachRequest {
+export function attachRequestOf(record: ContainerRecord): AttachRequest {
   const { spec } = record;
   return {
     name: record.name,
@@ -93,26 +93,9 @@ function attachRequestOf(ctx: EngineContext, record: ContainerRecord): AttachReq
     dns: spec.dns,
     dnsSearch: spec.dnsSearch,
     dnsOptions: spec.dnsOptions,
-    extraHosts: [...spec.extraHosts, ...linkedHosts(ctx, spec)],
+    extraHosts: spec.extraHosts,
     sysctls: spec.sysctls,
   };
-}
-
-/** `--link container:alias`: the names by which a linked container is known, as entries of the hosts file. */
-function linkedHosts(ctx: EngineContext, spec: ContainerSpec): string[] {
-  const links = [...spec.links, ...Object.values(spec.networks).flatMap((endpoint) => endpoint.links ?? [])];
-  return links.flatMap((link) => {
-    const [reference = '', alias = reference] = link.split(':');
-    const linked = ctx.records.find(reference);
-    if (!isRunning(linked.state))
-      throw isleError('conflict', {
-        message: `Cannot link to a non running container: /${linked.name} AS ${alias}`,
-      });
-    const address = ctx.network.attachment(linked.podId)?.endpoints[0]?.ipv4?.address;
-    return address === undefined
-      ? []
-      : [...new Set([alias, linked.hostname, linked.name])].map((name) => `${name}:${address}`);
-  });
 }
 
 /** The network of the mode first, then the others in the order given. */
