@@ -5,7 +5,7 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   for (const candidate of candidates) {
     if (candidate === word) continue;
     const distance =
-      word.length >= 3 && candidate.startsWith(word) ? 1 : editDistance(word, candidate, bestDistance);
+      word.length >= 3 && candidate.startsWith(word) ? 0.5 : editDistance(word, candidate, bestDistance);
     if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;

@@ -11,8 +11,6 @@ export interface DaemonConfig {
   /** What must not: sockets, bundles, mount points, network namespaces. */
   runRoot: string;
   dockerSocket: string;
-  /** Group that may use the socket (mode 0660). It is not an error when the host has no such group. */
-  socketGroup: string;
   /** Prefix for the bridge, the nftables table and the cgroup: lets several daemons live on one host. */
   instance: string;
   logLevel: LogLevel;
@@ -39,11 +37,12 @@ export interface NetworkConfig {
   bridgeSubnet?: string;
   bridgeIPv6Subnet?: string;
   mtu?: number;
-  addressPools: { base: string; size: number }[];
-  /** Name servers for containers; empty: the host's. */
-  dns: string[];
+  /** Where subnets that nobody chose come from; unset: private ones that collide with no route of the host. */
+  addressPools?: { base: string; size: number }[];
+  /** Name servers for containers; unset: the host's. */
+  dns?: string[];
   /** Network namespaces kept ready. */
-  namespacePool: number;
+  namespacePool?: number;
 }
 
 export interface RuntimeConfig {
@@ -69,19 +68,10 @@ export interface ContainersConfig {
 const defaults = {
   dataRoot: '/var/lib/isle',
   runRoot: '/run/isle',
-  socketGroup: 'isle',
   instance: 'isle',
   logLevel: 'info' as LogLevel,
   images: { mirrors: {}, insecureRegistries: [], certificateAuthorities: {}, maxConcurrentDownloads: 4 },
-  network: {
-    addressPools: [
-      { base: '172.30.0.0/15', size: 16 },
-      { base: '10.201.0.0/16', size: 24 },
-      { base: '192.168.128.0/17', size: 24 },
-    ],
-    dns: [],
-    namespacePool: 4,
-  },
+  network: {},
   runtime: {
     default: 'crun',
     paths: { crun: '/usr/bin/crun', runc: '/usr/bin/runc' },
@@ -105,7 +95,6 @@ export async function loadConfig(argv: string[]): Promise<DaemonConfig> {
     dataRoot: resolve(flags['data-root'] ?? set.dataRoot ?? defaults.dataRoot),
     runRoot,
     dockerSocket: resolve(flags['docker-socket'] ?? set.dockerSocket ?? `${runRoot}/docker.sock`),
-    socketGroup: set.socketGroup ?? defaults.socketGroup,
     instance: flags.instance ?? set.instance ?? defaults.instance,
     logLevel: levelOf(flags['log-level'] ?? set.logLevel ?? defaults.logLevel),
     images: { ...defaults.images, ...set.images },
@@ -174,7 +163,6 @@ const schema = {
   dataRoot: 'path',
   runRoot: 'path',
   dockerSocket: 'path',
-  socketGroup: 'string',
   instance: 'string',
   logLevel: 'string',
   images: {

@@ -9,6 +9,7 @@ import type { PendingStreams } from './containers/pending-streams.ts';
 import type { ContainerRecord } from './containers/record.ts';
 import type { ContainerRecords } from './containers/records.ts';
 import type { Restarts } from './containers/restarts.ts';
+import type { Roots } from './containers/root.ts';
 import type { Waiters } from './containers/waiters.ts';
 import type { EventLog } from './event-log.ts';
 import type { ExecService } from './execs/service.ts';
@@ -61,6 +62,7 @@ export interface EngineContext extends EngineOptions {
   volumes: VolumeService;
   execs: ExecService;
   restarts: Restarts;
+  roots: Roots;
   /** Terminal sizes asked for before there is a terminal, by container. */
   sizes: Map<string, TerminalSize>;
   /** Clients that attached before the start, by container. */

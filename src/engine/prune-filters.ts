@@ -1,5 +1,6 @@
 import { isleError } from '../lib/errors.ts';
 import { parseDuration } from '../lib/units.ts';
+import type { EngineContext } from './context.ts';
 import { nowNanoseconds, toNanoseconds } from './time.ts';
 
 export interface PruneFilters {
@@ -50,4 +51,19 @@ function hasLabel(labels: Record<string, string>, wanted: string): boolean {
   const at = wanted.indexOf('=');
   const key = at < 0 ? wanted : wanted.slice(0, at);
   return Object.hasOwn(labels, key) && (at < 0 || labels[key] === wanted.slice(at + 1));
+}
+
+/** Throws `conflict` while another prune of the same kind works. */
+export async function exclusively<T>(
+  { pruning }: Pick<EngineContext, 'pruning'>,
+  kind: string,
+  prune: () => Promise<T>,
+): Promise<T> {
+  if (pruning.has(kind)) throw isleError('conflict', { message: 'a prune operation is already running' });
+  pruning.add(kind);
+  try {
+    return await prune();
+  } finally {
+    pruning.delete(kind);
+  }
 }

@@ -2,6 +2,7 @@ import { isleError } from '../lib/errors.ts';
 import { Background } from './background.ts';
 import { ContainerRecords } from './containers/records.ts';
 import { Restarts } from './containers/restarts.ts';
+import { Roots } from './containers/root.ts';
 import { ContainerService } from './containers/service.ts';
 import { Waiters } from './containers/waiters.ts';
 import type { EngineContext, EngineOptions } from './context.ts';
@@ -71,5 +72,6 @@ function contextOf(options: EngineOptions, closing: AbortSignal, closed: Promise
   ctx.volumes = new VolumeService(ctx);
   ctx.execs = new ExecService(ctx);
   ctx.restarts = new Restarts(ctx);
+  ctx.roots = new Roots(ctx);
   return ctx;
 }

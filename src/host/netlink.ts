@@ -24,6 +24,7 @@ const RTM = {
   newLink: 16,
   delLink: 17,
   getLink: 18,
+  setLink: 19,
   newAddr: 20,
   delAddr: 21,
   getAddr: 22,
@@ -120,7 +121,7 @@ export function setPort(name: string, options: { isolated: boolean; hairpin: boo
     u8(IFLA_BRPORT_ISOLATED, options.isolated ? 1 : 0),
   ];
   return message(
-    RTM.newLink,
+    RTM.setLink,
     NLM_F.ack,
     header16(AF.bridge),
     [nested(IFLA.protInfo, attributes)],

@@ -61,9 +61,8 @@ export class Firewall {
     await this.#tail;
   }
 
-  /** Takes the table away. */
-  async removeAll(): Promise<void> {
-    await this.close();
+  /** Takes the table away, after {@link close}. */
+  async removeTable(): Promise<void> {
     await deleteTable(this.#table);
   }
 

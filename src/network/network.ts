@@ -41,7 +41,10 @@ export interface Network {
    */
   recover(running: ReadonlySet<string>): Promise<void>;
 
-  /** Stops helpers of this process (resolver, pool). Running pods keep their network. */
+  /**
+   * Stops helpers of this process (resolver, pool). Running pods keep their network; when there are none, bridges
+   * and rules go too, until the next `recover`.
+   */
   close(): Promise<void>;
 
   /** Takes everything of this instance off the host: pods' namespaces, bridges, rules. Records of networks stay. */

@@ -1,10 +1,11 @@
 import { join } from 'node:path';
-import type { EndpointSpec, PortBinding } from '../engine/model.ts';
+import type { EndpointSpec } from '../engine/model.ts';
 import { NetworkJob } from '../host/network-job.ts';
 import { deleteLink, listLinks } from '../host/netlink.ts';
 import { isleError } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import { Rollback } from '../lib/rollback.ts';
+import { checkRequest, needOf, wantedPorts, type WantedEndpoint } from './attach-request.ts';
 import { layCable, routeThrough } from './cable.ts';
 import type { NetworkConfig } from './config.ts';
 import type { Names } from './dns/names.ts';
@@ -19,17 +20,16 @@ import {
   releaseEndpoint,
   targetOf,
 } from './endpoints.ts';
-import { needsResolver, parseDnsServer, renderFiles, type FileContext } from './files.ts';
+import { needsResolver, renderFiles, type FileContext } from './files.ts';
 import type { Firewall } from './firewall.ts';
 import type { HostResolver } from './host-resolver.ts';
-import { isHostName, parseExtraHosts } from './hosts-file.ts';
 import type { Slot } from './namespace-pool.ts';
 import type { AttachRequest, Attachment, Endpoint, InterfaceStats } from './network.ts';
 import type { LiveNetwork, Networks } from './networks.ts';
-import { forgetFlows, publications, type Ports } from './ports.ts';
+import { forgetFlows, type Ports } from './ports.ts';
 import type { Records, StoredEndpoint, StoredPod } from './records.ts';
-import { publicationElement, type Element } from './ruleset.ts';
-import { newResolverPort, openResolver, type SlotNeed, type Slots } from './slots.ts';
+import { newResolverPort, openResolver, type Slots } from './slots.ts';
+import { elementsOf, type Withdrawals } from './withdrawals.ts';
 
 export interface PodsOptions {
   records: Records;
@@ -40,6 +40,7 @@ export interface PodsOptions {
   resolver: Resolver;
   hostResolver: HostResolver;
   slots: Slots;
+  withdrawals: Withdrawals;
   /** Where the namespaces' files are. */
   directory: string;
   instance: string;
@@ -67,6 +68,7 @@ export class Pods {
       spec: endpoint,
     }));
     checkRequest(request, wanted);
+    await this.#waitForLeaving(request);
     await using undo = new Rollback();
     const pod = await this.#lay(podId, request, wanted, undo);
     const files = renderFiles(pod, this.#fileContext());
@@ -132,9 +134,17 @@ export class Pods {
     releaseEndpoint(network, endpoint);
   }
 
+  /** The pod is gone when this resolves; what the kernel has of it goes in the background. */
   async detach(podId: string): Promise<void> {
-    const pod = this.#options.records.pods.get(podId);
-    if (pod !== undefined) await this.#dismantle(pod);
+    const { records, names, resolver, withdrawals } = this.#options;
+    const pod = records.pods.get(podId);
+    if (pod === undefined) return;
+    names.delete(podId);
+    resolver.stop(podId);
+    failpoint('network.forget.before');
+    records.pods.delete(podId);
+    failpoint('network.forget.after');
+    withdrawals.start(pod);
   }
 
   attachment(podId: string): Attachment | undefined {
@@ -192,41 +202,11 @@ export class Pods {
     }
   }
 
-  /** The elements that lead to the pod's ports. */
-  elementsOf(pod: StoredPod): Element[] {
-    const target = targetOf(pod.endpoints);
-    return target ? publications(pod.ports, target).map(publicationElement) : [];
-  }
-
-  /** Takes everything the pod has. Safe to repeat after a crash in the middle. */
-  async #dismantle(pod: StoredPod): Promise<void> {
-    const { records, names, resolver, firewall, ports, networks, directory } = this.#options;
-    names.delete(pod.podId);
-    resolver.stop(pod.podId);
-    const job = new NetworkJob();
-    // The kernel takes a link down some time after its namespace: too late for an address that is asked for again.
-    const chosen = pod.request.networks.some(({ endpoint }) => endpoint.ipv4Address || endpoint.ipv6Address);
-    const links = chosen ? pod.endpoints.map(({ hostLink }) => hostLink).filter((link) => link !== '') : [];
-    job.route(links.map(deleteLink), { tolerate: true });
-    if (pod.namespace !== '') job.remove(join(directory, pod.namespace));
-    failpoint('network.detach.before');
-    await Promise.all([job.run(), firewall.remove(this.elementsOf(pod))]);
-    failpoint('network.detach.after');
-    const target = targetOf(pod.endpoints);
-    if (target) await forgetFlows(pod.ports, target);
-    ports.release(pod.podId, pod.ports);
-    records.pods.delete(pod.podId);
-    for (const endpoint of pod.endpoints) {
-      const network = networks.find(endpoint.networkId);
-      if (network) releaseEndpoint(network, endpoint);
-    }
-  }
-
   /** Namespace, endpoints and record. */
   async #lay(
     podId: string,
     request: AttachRequest,
-    wanted: { network: LiveNetwork; spec: EndpointSpec }[],
+    wanted: WantedEndpoint[],
     undo: Rollback,
   ): Promise<StoredPod> {
     const { records, directory, host, resolver } = this.#options;
@@ -314,18 +294,18 @@ export class Pods {
     const wanted = wantedPorts(pod.request);
     const target = targetOf(pod.endpoints);
     if (wanted.length === 0 || target === undefined) return;
-    const { ports, records, firewall, networks, host } = this.#options;
+    const { ports, records, firewall, networks, host, withdrawals } = this.#options;
     const hostBinding = networks.get(pod.endpoints[0]!.networkId).options.hostBinding;
     const claimed = await ports.claim(pod.podId, wanted, { target, hostBinding, hostIpv6: host.ipv6 });
     undo.add('ports', () => ports.release(pod.podId, claimed));
     pod.ports = claimed;
     records.pods.put(pod.podId, pod);
-    const elements = this.elementsOf(pod);
+    const elements = elementsOf(pod);
     failpoint('network.publish.before');
     undo.add('rules', () => firewall.remove(elements));
     await firewall.add(elements);
     failpoint('network.publish.after');
-    await forgetFlows(claimed, target);
+    withdrawals.run(() => forgetFlows(claimed, target));
   }
 
   /** The pod's endpoints changed: its ports lead to the new target, or come or go with it. */
@@ -336,7 +316,7 @@ export class Pods {
     after.dnsPort = current.dnsPort;
     if (from?.ipv4 === to?.ipv4 && from?.ipv6 === to?.ipv6) return;
     if (from) {
-      await firewall.remove(this.elementsOf(before));
+      await firewall.remove(elementsOf(before));
       await forgetFlows(before.ports, from);
       ports.release(before.podId, before.ports);
     }
@@ -352,6 +332,14 @@ export class Pods {
     undo.keep();
     after.ports = pod.ports;
     records.pods.put(after.podId, after);
+  }
+
+  /** What a leaving pod still has can be asked for by name only: a port, or an address. */
+  async #waitForLeaving({ networks, ports }: AttachRequest): Promise<void> {
+    const { withdrawals } = this.#options;
+    const isByName =
+      ports.length > 0 || networks.some(({ endpoint }) => endpoint.ipv4Address || endpoint.ipv6Address);
+    if (isByName && withdrawals.pending) await withdrawals.settled();
   }
 
   #refuseConnect(pod: StoredPod, network: LiveNetwork): void {
@@ -397,48 +385,7 @@ function attachmentOf(pod: StoredPod, directory: string): Omit<Attachment, 'host
   };
 }
 
-function needOf(wanted: { network: LiveNetwork; spec: EndpointSpec }[]): SlotNeed {
-  const [first] = wanted;
-  const bridges = wanted.filter(({ network }) => network.record.driver === 'bridge');
-  if (first && first.network.record.builtIn && bridges.length > 0 && !first.spec.macAddress) {
-    if (Object.keys(first.spec.driverOptions ?? {}).length === 0) return 'default';
-  }
-  return bridges.some(({ network }) => !network.record.builtIn) ? 'resolver' : 'plain';
-}
-
-function checkRequest(request: AttachRequest, wanted: { network: LiveNetwork; spec: EndpointSpec }[]): void {
-  for (const { network, spec } of wanted) checkEndpointSpec(network, spec);
-  const ids = wanted.map(({ network }) => network.record.id);
-  if (new Set(ids).size !== ids.length) refuse('a network is named twice');
-  const alone = wanted.find(({ network }) => network.record.driver !== 'bridge');
-  if (alone && wanted.length > 1)
-    refuse(`network ${alone.network.record.name} cannot be combined with others`);
-  if (request.hostname !== '' && !isHostName(request.hostname))
-    refuse(`invalid hostname "${request.hostname}"`);
-  if (request.domainname !== '' && !isHostName(request.domainname))
-    refuse(`invalid domain name "${request.domainname}"`);
-  for (const server of request.dns)
-    if (!parseDnsServer(server)) refuse(`invalid DNS server "${server}": give an address`);
-  for (const domain of request.dnsSearch)
-    if (domain !== '.' && !isHostName(domain)) refuse(`invalid DNS search domain "${domain}"`);
-  for (const option of request.dnsOptions)
-    if (!/^[a-zA-Z0-9:_.-]{1,64}$/.test(option)) refuse(`invalid DNS option "${option}"`);
-  parseExtraHosts(request.extraHosts, ['0.0.0.0']);
-}
-
-function wantedPorts({ ports, exposedPorts, publishAllPorts }: AttachRequest): PortBinding[] {
-  if (!publishAllPorts) return ports;
-  const isPublished = (port: number, protocol: string): boolean =>
-    ports.some((binding) => binding.port === port && binding.protocol === protocol);
-  const open = exposedPorts.filter(({ port, protocol }) => !isPublished(port, protocol));
-  return [...ports, ...open.map((key) => ({ ...key, hostIp: '', hostPort: 0 }))];
-}
-
 function ignoreInUse(error: unknown): undefined {
   if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return undefined;
   throw error;
-}
-
-function refuse(message: string): never {
-  throw isleError('invalidParameter', { message });
 }

@@ -21,6 +21,7 @@ import { Ports } from './ports.ts';
 import { openRecords, type Records } from './records.ts';
 import { networkElements } from './ruleset.ts';
 import { Slots } from './slots.ts';
+import { elementsOf, Withdrawals } from './withdrawals.ts';
 
 export interface NetworkOptions {
   store: Store;
@@ -58,6 +59,7 @@ class KernelNetwork implements Network {
   readonly #names = new Names();
   readonly #resolver: Resolver;
   readonly #slots: Slots;
+  readonly #withdrawals: Withdrawals;
   readonly #pods: Pods;
 
   constructor(options: NetworkOptions, directory: string, host: { mtu: number; ipv6: boolean }) {
@@ -90,11 +92,14 @@ class KernelNetwork implements Network {
       },
     });
     this.#slots = new Slots({ networks, directory, instance, host, size: config.pool ?? 6, log });
+    const [firewall, ports] = [this.#firewall, this.#ports];
+    this.#withdrawals = new Withdrawals({ networks, firewall, ports, directory, log });
     this.#pods = new Pods({
       records,
       networks,
-      firewall: this.#firewall,
-      ports: this.#ports,
+      firewall,
+      ports,
+      withdrawals: this.#withdrawals,
       names: this.#names,
       resolver: this.#resolver,
       hostResolver,
@@ -167,9 +172,10 @@ class KernelNetwork implements Network {
     const alive = pods.filter((pod) => running.has(pod.podId));
     await this.#firewall.start([
       ...this.#bridged().flatMap((network) => networkElements(rulesOf(network))),
-      ...alive.flatMap((pod) => this.#pods.elementsOf(pod)),
+      ...alive.flatMap((pod) => elementsOf(pod)),
     ]);
     for (const pod of pods) if (!running.has(pod.podId)) await this.#pods.detach(pod.podId);
+    await this.#withdrawals.settled();
     await this.#removeLeftovers();
     await Promise.all(alive.map((pod) => this.#pods.resume(pod)));
     void this.#slots.fill('default');
@@ -177,15 +183,21 @@ class KernelNetwork implements Network {
 
   async close(): Promise<void> {
     await this.#slots.close();
+    await this.#withdrawals.settled();
     this.#resolver.close();
     this.#ports.close();
     await this.#firewall.close();
+    if (this.#records.pods.all().length === 0) await this.#clearHost();
   }
 
   async removeAll(): Promise<void> {
     for (const pod of this.#records.pods.all()) await this.#pods.detach(pod.podId);
     await this.close();
-    await this.#firewall.removeAll();
+  }
+
+  /** Takes off the host what is left when no pod is. The next start makes it again. */
+  async #clearHost(): Promise<void> {
+    await this.#firewall.removeTable();
     await this.#removeLeftovers();
     await removeBridges(this.#bridged().map(({ record }) => record.bridge!));
   }

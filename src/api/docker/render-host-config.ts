@@ -39,27 +39,27 @@ export function renderHostConfig(container: Container): object {
     },
     AutoRemove: spec.autoRemove,
     VolumeDriver: spec.volumeDriver ?? '',
-    VolumesFrom: listOrNull(spec.volumesFrom),
+    VolumesFrom: spec.volumesFrom,
     ConsoleSize: spec.consoleSize ?? [0, 0],
     ...(spec.annotations && { Annotations: spec.annotations }),
-    CapAdd: listOrNull(spec.capAdd),
-    CapDrop: listOrNull(spec.capDrop),
+    CapAdd: spec.capAdd,
+    CapDrop: spec.capDrop,
     CgroupnsMode: formatNamespace(spec.cgroupnsMode, 'private'),
     Dns: spec.dns,
     DnsOptions: spec.dnsOptions,
     DnsSearch: spec.dnsSearch,
-    ExtraHosts: listOrNull(spec.extraHosts),
-    GroupAdd: listOrNull(spec.groupAdd),
+    ExtraHosts: spec.extraHosts,
+    GroupAdd: spec.groupAdd,
     IpcMode: formatNamespace(spec.ipcMode, 'private'),
     Cgroup: '',
     CgroupParent: spec.cgroupParent,
-    Links: listOrNull(spec.links),
+    Links: spec.links,
     OomScoreAdj: spec.oomScoreAdj ?? 0,
     PidMode: formatNamespace(spec.pidMode, ''),
     Privileged: spec.privileged,
     PublishAllPorts: spec.publishAllPorts,
     ReadonlyRootfs: spec.readonlyRootfs,
-    SecurityOpt: listOrNull(spec.securityOpt),
+    SecurityOpt: spec.securityOpt,
     ...(spec.storageOptions && { StorageOpt: spec.storageOptions }),
     ...(tmpfs && { Tmpfs: tmpfs }),
     UTSMode: formatNamespace(spec.utsMode, ''),
@@ -74,8 +74,8 @@ export function renderHostConfig(container: Container): object {
       PathInContainer: device.containerPath,
       CgroupPermissions: device.permissions,
     })),
-    DeviceCgroupRules: listOrNull(spec.deviceCgroupRules),
-    DeviceRequests: null,
+    DeviceCgroupRules: spec.deviceCgroupRules,
+    DeviceRequests: [],
     Ulimits: spec.ulimits.map((limit) => ({ Name: limit.name, Hard: limit.hard, Soft: limit.soft })),
     ...(mounts && { Mounts: mounts }),
     MaskedPaths: spec.privileged ? null : (spec.maskedPaths ?? maskedPaths),
@@ -104,7 +104,7 @@ function renderResources(resources: Resources): object {
     ...(resources.kernelMemoryTcp !== undefined && { KernelMemoryTCP: resources.kernelMemoryTcp }),
     MemoryReservation: resources.memoryReservation ?? 0,
     MemorySwap: resources.memorySwap ?? 0,
-    MemorySwappiness: resources.memorySwappiness ?? null,
+    ...(resources.memorySwappiness !== undefined && { MemorySwappiness: resources.memorySwappiness }),
     OomKillDisable: resources.oomKillDisable ?? false,
     PidsLimit: resources.pidsLimit ?? null,
     CpuCount: 0,
@@ -116,8 +116,4 @@ function renderResources(resources: Resources): object {
 
 function renderRates(rates: DeviceRate[] | undefined, value: 'Rate' | 'Weight'): object[] | undefined {
   return rates?.map((rate) => ({ Path: rate.path, [value]: rate.rate }));
-}
-
-function listOrNull<T>(list: T[]): T[] | null {
-  return list.length === 0 ? null : list;
 }

@@ -15,11 +15,10 @@ export function renderMountPoint(mount: MountPoint): object {
 }
 
 /** `HostConfig.Binds`, as `-v` was written. */
-export function renderBinds(mounts: MountSpec[]): string[] | null {
-  const binds = mounts
+export function renderBinds(mounts: MountSpec[]): string[] {
+  return mounts
     .filter((mount) => mount.origin === 'binds' && mount.source !== '')
     .map((mount) => [mount.source, mount.target, mount.mode].filter((part) => part !== undefined).join(':'));
-  return binds.length === 0 ? null : binds;
 }
 
 /** `HostConfig.Tmpfs` */

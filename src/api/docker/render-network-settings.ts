@@ -56,15 +56,15 @@ export function renderEndpoints(container: Container, lookup: NetworkLookup): Re
 function renderEndpoint(spec: EndpointSpec, endpoint: Endpoint | undefined, networkId: string): object {
   return {
     IPAMConfig: renderIpam(spec),
-    Links: spec.links ?? null,
-    Aliases: spec.aliases ?? endpoint?.aliases ?? null,
+    Links: spec.links ?? [],
+    Aliases: spec.aliases ?? endpoint?.aliases ?? [],
     MacAddress: endpoint?.macAddress ?? spec.macAddress ?? '',
     DriverOpts: spec.driverOptions ?? null,
     GwPriority: spec.gwPriority ?? 0,
     NetworkID: networkId,
     EndpointID: endpoint?.endpointId ?? '',
     ...renderAddresses(endpoint),
-    DNSNames: endpoint && endpoint.dnsNames.length > 0 ? endpoint.dnsNames : null,
+    DNSNames: endpoint?.dnsNames ?? [],
   };
 }
 

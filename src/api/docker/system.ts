@@ -131,7 +131,7 @@ function renderInfo(info: SystemInfo, engine: Engine, config: ApiConfig, call: C
       IndexConfigs: { 'docker.io': { Name: 'docker.io', Mirrors: [], Secure: true, Official: true } },
       Mirrors: [],
     },
-    GenericResources: null,
+    GenericResources: [],
     DockerRootDir: info.dataRoot,
     HttpProxy: '',
     HttpsProxy: '',

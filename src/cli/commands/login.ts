@@ -3,7 +3,7 @@ import { defineCommand } from '../command.ts';
 import { readAll } from '../client/lines.ts';
 import { Failure } from '../failure.ts';
 import { boolean, text } from '../flags.ts';
-import { readCredentials, storeCredentials } from '../image/docker-config.ts';
+import { addressOf, DockerCredentials } from '../../lib/docker-credentials.ts';
 import { ask } from '../terminal/prompt.ts';
 
 export const command = defineCommand({
@@ -38,12 +38,12 @@ export const command = defineCommand({
       body: {
         username,
         password,
-        serveraddress: registry === 'docker.io' ? 'https://index.docker.io/v1/' : registry,
+        serveraddress: addressOf(registry),
       },
     });
-    const { helper, path } = await storeCredentials(env, registry, {
+    const { helper, path } = await new DockerCredentials(env).store(registry, {
       username,
-      ...(answer.IdentityToken ? { identitytoken: answer.IdentityToken } : { password }),
+      ...(answer.IdentityToken ? { identityToken: answer.IdentityToken } : { password }),
     });
     if (helper === undefined)
       err.line(`isle: the password is stored unencrypted in ${path}; a credential helper keeps it better`);
@@ -63,7 +63,7 @@ async function askUsername(
 ): Promise<string> {
   if (!process.stdin.isTTY)
     throw new Failure('no terminal to ask for the user', { hint: 'use -u USER --password-stdin' });
-  const known = (await readCredentials(env, registry))?.username ?? '';
+  const known = (await new DockerCredentials(env).get(registry))?.username ?? '';
   const typed = await ask(err, known === '' ? 'Username: ' : `Username (${known}): `, false);
   return typed?.trim() || known;
 }

@@ -1,5 +1,5 @@
 import { defineCommand } from '../command.ts';
-import { eraseCredentials } from '../image/docker-config.ts';
+import { DockerCredentials } from '../../lib/docker-credentials.ts';
 import { toHost } from './login.ts';
 
 export const command = defineCommand({
@@ -9,7 +9,7 @@ export const command = defineCommand({
   args: [0, 1],
   async run({ out, env }, { args: [server] }) {
     const registry = toHost(server);
-    const erased = await eraseCredentials(env, registry);
+    const erased = await new DockerCredentials(env).erase(registry);
     out.line(erased ? `Removed login credentials for ${registry}` : `Not logged in to ${registry}`);
   },
 });

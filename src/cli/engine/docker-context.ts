@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { configPath } from '../image/docker-config.ts';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 
 /** The Docker context of an instance: `isle`, or `isle-NAME`. */
 export function contextName(instance: string): string {
@@ -11,7 +11,8 @@ export function contextName(instance: string): string {
 /** Where the docker client keeps a context: a folder named by the SHA-256 of its name. */
 function contextFolder(env: NodeJS.ProcessEnv, name: string): string {
   const id = createHash('sha256').update(name).digest('hex');
-  return join(dirname(configPath(env)), 'contexts/meta', id);
+  const folder = env.DOCKER_CONFIG || join(env.HOME || homedir(), '.docker');
+  return join(folder, 'contexts/meta', id);
 }
 
 /** Writes the context unless it is there already. */

@@ -1,5 +1,5 @@
+import { DockerCredentials, encodeRegistryAuth } from '../../lib/docker-credentials.ts';
 import type { Context } from '../context.ts';
-import { readCredentials, type Credentials } from './docker-config.ts';
 
 /** The registry host that an image name means: `docker.io` unless the first part looks like a host. */
 export function registryOf(image: string): string {
@@ -13,14 +13,6 @@ export function registryOf(image: string): string {
 
 /** The header that carries what `login` stored for the image's registry. */
 export async function registryAuthHeader(context: Context, image: string): Promise<Record<string, string>> {
-  const credentials = await readCredentials(context.env, registryOf(image));
-  return { 'x-registry-auth': encodeAuth(credentials ?? {}) };
-}
-
-/** URL-safe base64 of the JSON, as the API wants it. */
-export function encodeAuth(credentials: Partial<Credentials>): string {
-  return Buffer.from(JSON.stringify(credentials))
-    .toString('base64')
-    .replaceAll('+', '-')
-    .replaceAll('/', '_');
+  const credentials = await new DockerCredentials(context.env).get(registryOf(image));
+  return { 'x-registry-auth': encodeRegistryAuth(credentials) };
 }

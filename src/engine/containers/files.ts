@@ -6,15 +6,11 @@ import { publishContainer } from './events.ts';
 import type { ContainerRecord } from './record.ts';
 import { isRunning } from './records.ts';
 
-/** A directory to resolve a path in, and the path in it. */
-interface Place {
-  root: string;
-  path: string;
-}
-
 export async function statPath(ctx: EngineContext, reference: string, path: string): Promise<PathStat> {
-  const { root, path: inside } = await placeOf(ctx, ctx.records.find(reference), path);
-  return await ctx.files.stat(root, inside);
+  const record = ctx.records.find(reference);
+  const place = placeOf(ctx, record, path);
+  if (place) return await ctx.files.stat(place.root, place.path);
+  return await ctx.roots.use(record.id, (root) => ctx.files.stat(root, path));
 }
 
 export async function readArchive(
@@ -23,8 +19,14 @@ export async function readArchive(
   path: string,
 ): Promise<{ stat: PathStat; tar: Readable }> {
   const record = ctx.records.find(reference);
-  const place = await placeOf(ctx, record, path);
-  const archive = await ctx.files.read(place.root, place.path);
+  const place = placeOf(ctx, record, path);
+  const archive = place
+    ? await ctx.files.read(place.root, place.path)
+    : await ctx.roots.stream(
+        record.id,
+        (root) => ctx.files.read(root, path),
+        ({ tar }) => tar,
+      );
   publishContainer(ctx, record, 'archive-path');
   return archive;
 }
@@ -40,31 +42,39 @@ export async function writeArchive(
   const mount = mountAt(record, path);
   if (mount ? mount.readOnly : record.spec.readonlyRootfs)
     throw isleError('readOnlyPath', { what: mount ? 'volume' : 'container rootfs' });
-  const place = await placeOf(ctx, record, path);
-  await ctx.files.write(place.root, place.path, tar, options);
+  const place = placeOf(ctx, record, path);
+  if (place) await ctx.files.write(place.root, place.path, tar, options);
+  else await ctx.roots.use(record.id, (root) => ctx.files.write(root, path, tar, options));
   publishContainer(ctx, record, 'extract-to-dir');
 }
 
 export async function exportContainer(ctx: EngineContext, reference: string): Promise<Readable> {
   const record = ctx.records.find(reference);
-  const root = await ctx.snapshots.mount(record.id);
-  const tar = await ctx.files.export(root);
+  const tar = await ctx.roots.stream(
+    record.id,
+    (root) => ctx.files.export(root),
+    (stream) => stream,
+  );
   publishContainer(ctx, record, 'export');
   return tar;
 }
 
+/** A directory to resolve a path in, and the path in it. */
+interface Place {
+  root: string;
+  path: string;
+}
+
 /**
  * While it runs, a container's own view is used (`/proc/<pid>/root`): volumes and what it mounted itself are in it.
- * A stopped one is its root with the volumes of its record looked up by their targets.
+ * In a stopped one, volumes are looked up by their targets. Undefined: the path lies in its root file system.
  */
-async function placeOf(ctx: EngineContext, record: ContainerRecord, path: string): Promise<Place> {
+function placeOf(ctx: EngineContext, record: ContainerRecord, path: string): Place | undefined {
   if (isRunning(record.state)) return { root: `/proc/${record.state.pid}/root`, path };
   const mount = mountAt(record, path);
-  if (mount && mount.type !== 'tmpfs') {
-    const root = mount.type === 'volume' ? ctx.volumes.get(mount.source).mountpoint : mount.source;
-    return { root, path: normal(path).slice(mount.target.length) || '/' };
-  }
-  return { root: await ctx.snapshots.mount(record.id), path };
+  if (!mount || mount.type === 'tmpfs') return undefined;
+  const root = mount.type === 'volume' ? ctx.volumes.get(mount.source).mountpoint : mount.source;
+  return { root, path: normal(path).slice(mount.target.length) || '/' };
 }
 
 /** The innermost mount that holds `path`. */

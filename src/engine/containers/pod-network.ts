@@ -30,7 +30,7 @@ export async function attachPod(
   if (spec.networkMode === 'host') return await hostFiles(spec);
   undo.add('network', () => ctx.network.detach(id));
   failpoint('engine.network-attach.before');
-  const attachment = await ctx.network.attach(id, attachRequestOf(record));
+  const attachment = await ctx.network.attach(id, attachRequestOf(ctx, record));
   failpoint('engine.network-attach.after');
   return {
     netns: attachment.netnsPath,
@@ -80,7 +80,7 @@ function joinPod(ctx: EngineContext, record: ContainerRecord): PodNetwork {
   return { netns: attachment?.netnsPath, sharesFilesOf: owner.id, attachment };
 }
 
-export function attachRequestOf(record: ContainerRecord): AttachRequest {
+function attachRequestOf(ctx: EngineContext, record: ContainerRecord): AttachRequest {
   const { spec } = record;
   return {
     name: record.name,
@@ -93,9 +93,26 @@ export function attachRequestOf(record: ContainerRecord): AttachRequest {
     dns: spec.dns,
     dnsSearch: spec.dnsSearch,
     dnsOptions: spec.dnsOptions,
-    extraHosts: spec.extraHosts,
+    extraHosts: [...spec.extraHosts, ...linkedHosts(ctx, spec)],
     sysctls: spec.sysctls,
   };
+}
+
+/** `--link container:alias`: the names by which a linked container is known, as entries of the hosts file. */
+function linkedHosts(ctx: EngineContext, spec: ContainerSpec): string[] {
+  const links = [...spec.links, ...Object.values(spec.networks).flatMap((endpoint) => endpoint.links ?? [])];
+  return links.flatMap((link) => {
+    const [reference = '', alias = reference] = link.split(':');
+    const linked = ctx.records.find(reference);
+    if (!isRunning(linked.state))
+      throw isleError('conflict', {
+        message: `Cannot link to a non running container: /${linked.name} AS ${alias}`,
+      });
+    const address = ctx.network.attachment(linked.podId)?.endpoints[0]?.ipv4?.address;
+    return address === undefined
+      ? []
+      : [...new Set([alias, linked.hostname, linked.name])].map((name) => `${name}:${address}`);
+  });
 }
 
 /** The network of the mode first, then the others in the order given. */

@@ -1,6 +1,6 @@
-import { isIsleError, isleError } from '../../lib/errors.ts';
+import { isIsleError } from '../../lib/errors.ts';
 import type { EngineContext } from '../context.ts';
-import { parsePruneFilters } from '../prune-filters.ts';
+import { exclusively, parsePruneFilters } from '../prune-filters.ts';
 import { isRunning } from './records.ts';
 import { removeContainer } from './remove.ts';
 
@@ -10,28 +10,28 @@ export async function pruneContainers(
   filters: Record<string, string[]>,
 ): Promise<{ removed: string[]; reclaimed: number }> {
   const { matches } = parsePruneFilters(filters, ['label', 'label!', 'until']);
-  if (ctx.pruning.has('containers'))
-    throw isleError('conflict', { message: 'a prune operation is already running' });
-  ctx.pruning.add('containers');
-  try {
+  return await exclusively(ctx, 'containers', async () => {
     const removed: string[] = [];
     let reclaimed = 0;
-    for (const record of ctx.records.all()) {
-      const { id, state, labels, createdAt } = record;
+    for (const { id, state, labels, createdAt } of ctx.records.all()) {
       if (isRunning(state) || state.phase === 'restarting' || !matches(labels, createdAt)) continue;
       const { bytes } = await ctx.snapshots.usage(id);
-      try {
-        await removeContainer(ctx, id, { force: false, volumes: false });
-        removed.push(id);
-        reclaimed += bytes;
-      } catch (error) {
-        // Started or removed by somebody else meanwhile: not ours to prune any more.
-        if (!isIsleError(error, 'conflict', 'noSuchContainer')) throw error;
-      }
+      if (!(await removeUnlessBusy(ctx, id))) continue;
+      removed.push(id);
+      reclaimed += bytes;
     }
     ctx.events.publish('container', 'prune', '', { reclaimed: String(reclaimed) });
     return { removed, reclaimed };
-  } finally {
-    ctx.pruning.delete('containers');
+  });
+}
+
+/** False when it was started or removed by somebody else meanwhile: not ours to prune any more. */
+async function removeUnlessBusy(ctx: EngineContext, id: string): Promise<boolean> {
+  try {
+    await removeContainer(ctx, id, { force: false, volumes: false });
+    return true;
+  } catch (error) {
+    if (isIsleError(error, 'conflict', 'noSuchContainer')) return false;
+    throw error;
   }
 }

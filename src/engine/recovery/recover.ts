@@ -11,7 +11,8 @@ import { startHelpers } from '../containers/helpers.ts';
 import { watchExit } from '../containers/exit.ts';
 import type { EngineContext } from '../context.ts';
 import { zeroTime } from '../model.ts';
-import type { Exit, Recovered } from '../runtime.ts';
+import { runningPods } from '../pods.ts';
+import type { Exit, Recovered, Runtime } from '../runtime.ts';
 import { now } from '../time.ts';
 
 /**
@@ -28,7 +29,8 @@ export async function recover(ctx: EngineContext): Promise<void> {
   const pods = new Set([...ctx.live.keys()]);
   await ctx.network.recover(pods);
   await Promise.all([undoIntents(ctx), ...found.map(({ record, state }) => settleEnded(ctx, record, state))]);
-  ctx.background.run('sweeping leftovers', () => sweepUnknown(ctx));
+  const strangers = await unknownWorkloads(ctx);
+  ctx.background.run('sweeping leftovers', () => sweepUnknown(ctx, strangers));
   comeBack(ctx, new Set(up.map(({ id }) => id)));
 }
 
@@ -114,23 +116,34 @@ async function undoIntents(ctx: EngineContext): Promise<void> {
   );
 }
 
+interface Stranger {
+  id: string;
+  runtime: Runtime;
+}
+
+/** Taken before anything new is served, so that nothing new is among it. */
+async function unknownWorkloads(ctx: EngineContext): Promise<Stranger[]> {
+  const found = await Promise.all(
+    [...new Set(Object.values(ctx.runtimes))].map(async (runtime) =>
+      (await runtime.leftovers()).filter((id) => !ctx.records.get(id)).map((id) => ({ id, runtime })),
+    ),
+  );
+  return found.flat();
+}
+
 /** Processes, mounts and directories that no record knows. */
-async function sweepUnknown(ctx: EngineContext): Promise<void> {
-  const known = new Set(ctx.records.all().map(({ id }) => id));
-  await ctx.snapshots.recover(known);
-  const runtimes = new Set(Object.values(ctx.runtimes));
-  for (const runtime of runtimes) {
-    for (const id of await runtime.leftovers()) {
-      if (ctx.records.get(id)) continue;
-      ctx.log.warn({ container: id }, 'removing a workload that no record knows');
-      await runtime.delete(id);
-    }
-  }
-  for (const id of await directories(join(ctx.dataRoot, 'containers'))) {
-    if (!known.has(id) && !ctx.records.get(id) && !ctx.intents.has('create', id))
-      await rm(join(ctx.dataRoot, 'containers', id), { recursive: true, force: true });
+async function sweepUnknown(ctx: EngineContext, strangers: Stranger[]): Promise<void> {
+  for (const { id, runtime } of strangers) {
+    ctx.log.warn({ container: id }, 'removing a workload that no record knows');
+    await runtime.delete(id);
   }
   await adoptVolumes(ctx);
+}
+
+async function sweepDirectories(ctx: EngineContext): Promise<void> {
+  const root = join(ctx.dataRoot, 'containers');
+  const unknown = (await directories(root)).filter((id) => !ctx.records.get(id));
+  await Promise.all(unknown.map((id) => rm(join(root, id), { recursive: true, force: true })));
 }
 
 async function adoptVolumes(ctx: EngineContext): Promise<void> {

@@ -6,7 +6,7 @@ import type { ContainerRecord } from '../containers/record.ts';
 import { checkName } from '../containers/names.ts';
 import type { EngineContext } from '../context.ts';
 import type { Volume, Volumes } from '../engine.ts';
-import { parsePruneFilters } from '../prune-filters.ts';
+import { exclusively, type PruneFilters, parsePruneFilters } from '../prune-filters.ts';
 import { now } from '../time.ts';
 
 export interface VolumeRequest {
@@ -61,6 +61,13 @@ export class VolumeService implements Volumes {
 
   async prune(filters: Record<string, string[]>): Promise<{ removed: string[]; reclaimed: number }> {
     const { all, matches } = parsePruneFilters(filters, ['all', 'label', 'label!']);
+    return await exclusively(this.#ctx, 'volumes', () => this.#prune(all, matches));
+  }
+
+  async #prune(
+    all: boolean,
+    matches: PruneFilters['matches'],
+  ): Promise<{ removed: string[]; reclaimed: number }> {
     const removed: string[] = [];
     let reclaimed = 0;
     for (const volume of this.list()) {

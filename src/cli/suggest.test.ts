@@ -1,0 +1,24 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { editDistance, nearest } from './suggest.ts';
+
+test('a slip of the finger finds its word', () => {
+  assert.equal(nearest('rnu', ['run', 'rm', 'ps']), 'run');
+  assert.equal(nearest('stat', ['start', 'stats', 'stop']), 'stats');
+  assert.equal(nearest('postgers', ['postgres', 'redis']), 'postgres');
+  assert.equal(nearest('xyzzy', ['run', 'rm']), undefined);
+  assert.equal(nearest('run', ['run']), undefined);
+});
+
+test('the distance is a metric, and neighbours swapped count once', () => {
+  assert.equal(editDistance('abcd', 'acbd'), 1);
+  fc.assert(
+    fc.property(fc.string(), fc.string(), (a, b) => {
+      assert.equal(editDistance(a, a), 0);
+      assert.equal(editDistance(a, b), editDistance(b, a));
+      assert.ok(editDistance(a, b) <= Math.max(a.length, b.length));
+      assert.ok(editDistance(a, b) >= Math.abs(a.length - b.length));
+    }),
+  );
+});

@@ -1,0 +1,72 @@
+import { finished, type Readable } from 'node:stream';
+import type { EngineContext } from '../context.ts';
+import { isRunning } from './records.ts';
+
+/**
+ * The root of a container for somebody who looks into it, mounted as long as anybody does. A container that runs
+ * keeps its own mount; that of a stopped one goes with the last user.
+ */
+export class Roots {
+  #ctx: EngineContext;
+  #users = new Map<string, number>();
+
+  constructor(ctx: EngineContext) {
+    this.#ctx = ctx;
+  }
+
+  async use<T>(id: string, work: (root: string) => Promise<T>): Promise<T> {
+    const root = await this.#enter(id);
+    try {
+      return await work(root);
+    } finally {
+      await this.#leave(id);
+    }
+  }
+
+  /** Like {@link use} for work that gives a stream: the root stays until that ends, however it ends. */
+  async stream<T>(
+    id: string,
+    work: (root: string) => Promise<T>,
+    streamOf: (result: T) => Readable,
+  ): Promise<T> {
+    const root = await this.#enter(id);
+    try {
+      const result = await work(root);
+      finished(streamOf(result), () =>
+        this.#ctx.background.run(`leaving the root of ${id}`, () => this.#leave(id)),
+      );
+      return result;
+    } catch (error) {
+      await this.#leave(id);
+      throw error;
+    }
+  }
+
+  async #enter(id: string): Promise<string> {
+    this.#users.set(id, (this.#users.get(id) ?? 0) + 1);
+    try {
+      return await this.#ctx.queue.run(`root:${id}`, () => this.#ctx.snapshots.mount(id));
+    } catch (error) {
+      this.#count(id);
+      throw error;
+    }
+  }
+
+  async #leave(id: string): Promise<void> {
+    if (this.#count(id) > 0) return;
+    await this.#ctx.queue.run(id, () =>
+      this.#ctx.queue.run(`root:${id}`, async () => {
+        const record = this.#ctx.records.get(id);
+        const inUse = (record && isRunning(record.state)) || this.#users.has(id);
+        if (record && !inUse) await this.#ctx.snapshots.unmount(id);
+      }),
+    );
+  }
+
+  #count(id: string): number {
+    const left = (this.#users.get(id) ?? 1) - 1;
+    if (left > 0) this.#users.set(id, left);
+    else this.#users.delete(id);
+    return left;
+  }
+}
