@@ -9,95 +9,35 @@ static void run_mount(struct isle_op *op) {
 
 static void run_umount(struct isle_op *op) { isle_done(op, umount2(op->a[0].s, (int)op->a[1].i)); }
 
-/* A file system context collects messages in its fd: they say which option was wrong. */
-static void fail_with_log(struct isle_op *op, int fs) {
-  op->error = errno;
-  char log[1024];
-  ssize_t n = read(fs, log, sizeof log - 1);
-  if (n <= 2) return;
-  log[n] = 0;
-  if (log[n - 1] == '\n') log[n - 1] = 0;
-  op->detail = strdup(log + 2); /* after "e " */
-}
-
-/* fsconfig takes strings up to 255 bytes, and overlayfs takes backslashes in some of its keys for escapes: such
- * paths go through a descriptor's magic link. */
-static int set_path(int fs, const char *key, const char *path) {
-  char link[64];
-  int held = -1;
-  if (strlen(path) > 255 || strchr(path, '\\')) {
-    held = open(path, O_PATH | O_CLOEXEC);
-    if (held < 0) return -1;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", held);
-    path = link;
-  }
-  int result = fsconfig(fs, FSCONFIG_SET_STRING, key, path, 0);
-  if (held >= 0) close(held);
-  return result;
-}
-
-/* overlayMany(target, lowers NUL-separated top first, upper, work, options NUL-separated key=value, flags).
- * Needs overlayfs' `lowerdir+` (Linux 6.5). */
-static void run_overlay_many(struct isle_op *op) {
-  int tree = -1;
-  int fs = fsopen("overlay", FSOPEN_CLOEXEC);
-  if (fs < 0) {
-    op->error = errno;
-    return;
-  }
-  if (fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay", 0)) goto fail;
-  for (char *lower = op->a[1].s; lower < op->a[1].s + op->a[1].n; lower += strlen(lower) + 1)
-    if (set_path(fs, "lowerdir+", lower)) goto fail;
-  if (op->a[2].s && set_path(fs, "upperdir", op->a[2].s)) goto fail;
-  if (op->a[3].s && set_path(fs, "workdir", op->a[3].s)) goto fail;
-  for (char *option = op->a[4].s; option < op->a[4].s + op->a[4].n;) {
-    char *next = option + strlen(option) + 1;
-    char *value = strchr(option, '=');
-    if (value) *value++ = 0;
-    if (fsconfig(fs, value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, option, value, 0)) goto fail;
-    option = next;
-  }
-  if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0)) goto fail;
-  tree = fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)op->a[5].i);
-  if (tree < 0) goto fail;
-  if (move_mount(tree, "", AT_FDCWD, op->a[0].s, MOVE_MOUNT_F_EMPTY_PATH)) goto fail;
-  close(tree);
-  close(fs);
-  return;
-fail:
-  fail_with_log(op, fs);
-  if (tree >= 0) close(tree);
-  close(fs);
-}
-
-/* overlayByFd(target, lowers NUL-separated, rest of the options, flags): for kernels without `lowerdir+`. Each
- * layer is named by a 16-byte magic link, so that some 200 fit in the one page mount(2) takes. */
+/* overlayByFd(target, lowers NUL-separated, further options, flags): for more layers than fit in the one page that
+ * mount(2) takes. From /proc/thread-self/fd each layer is named by the few digits of its descriptor, which makes
+ * room for the 500 that overlayfs allows, on every kernel. Runs on a thread of its own for the working directory. */
 static void run_overlay_by_fd(struct isle_op *op) {
   int fds[512], count = 0;
-  char *data = malloc(65536);
-  if (!data) {
-    op->error = ENOMEM;
-    return;
-  }
-  size_t used = (size_t)snprintf(data, 65536, "lowerdir=");
+  char data[4096];
+  size_t used = (size_t)snprintf(data, sizeof data, "lowerdir=");
   for (char *lower = op->a[1].s; lower < op->a[1].s + op->a[1].n; lower += strlen(lower) + 1) {
     int fd = count < 512 ? open(lower, O_PATH | O_CLOEXEC | O_DIRECTORY) : (errno = E2BIG, -1);
     if (fd < 0) {
       op->error = errno;
+      op->detail = strdup(lower);
       goto out;
     }
     fds[count++] = fd;
-    used += (size_t)snprintf(data + used, 65536 - used, "%s/proc/self/fd/%d", count > 1 ? ":" : "", fd);
+    used += (size_t)snprintf(data + used, used < sizeof data ? sizeof data - used : 0, "%s%d", count > 1 ? ":" : "", fd);
+    if (used >= sizeof data) break;
   }
-  if (used + op->a[2].n + 2 > 4096) {
+  if (used + op->a[2].n + 2 > sizeof data) {
     op->error = E2BIG;
     goto out;
   }
-  if (op->a[2].n) snprintf(data + used, 65536 - used, ",%s", op->a[2].s);
-  isle_done(op, mount("overlay", op->a[0].s, "overlay", (unsigned long)op->a[3].i, data));
+  if (op->a[2].n) snprintf(data + used, sizeof data - used, ",%s", op->a[2].s);
+  if (unshare(CLONE_FS) || chdir("/proc/thread-self/fd"))
+    op->error = errno;
+  else
+    isle_done(op, mount("overlay", op->a[0].s, "overlay", (unsigned long)op->a[3].i, data));
 out:
   while (count) close(fds[--count]);
-  free(data);
 }
 
 /* bindTree(source, target, recursive, attrSet, attrClear, attrRecursive, propagation, usernsFd, sourceFd, targetFd):
@@ -146,8 +86,7 @@ static void run_mount_setattr(struct isle_op *op) {
 static const struct isle_call calls[] = {
     {"mount", "zpziz", 'v', false, run_mount},
     {"umount", "pi", 'v', false, run_umount},
-    {"overlayMany", "pbzzbi", 'v', false, run_overlay_many},
-    {"overlayByFd", "pbsi", 'v', false, run_overlay_by_fd},
+    {"overlayByFd", "pbsi", 'v', true, run_overlay_by_fd},
     {"bindTree", "ppiiiiiiii", 'v', false, run_bind_tree},
     {"mountSetattr", "piiii", 'v', false, run_mount_setattr},
 };

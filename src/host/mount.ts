@@ -11,14 +11,6 @@ interface Calls {
     data: string | null,
   ): Promise<void>;
   umount(path: string, flags: number): Promise<void>;
-  overlayMany(
-    target: string,
-    lowers: string,
-    upper: string | null,
-    work: string | null,
-    options: string,
-    attributes: number,
-  ): Promise<void>;
   overlayByFd(target: string, lowers: string, options: string, flags: number): Promise<void>;
   bindTree(
     source: string,
@@ -41,14 +33,7 @@ interface Calls {
   ): Promise<void>;
 }
 
-const calls = nativeCalls<Calls>()(
-  'mount',
-  'umount',
-  'overlayMany',
-  'overlayByFd',
-  'bindTree',
-  'mountSetattr',
-);
+const calls = nativeCalls<Calls>()('mount', 'umount', 'overlayByFd', 'bindTree', 'mountSetattr');
 
 /** Flags of mount(2). */
 export const MS = {
@@ -96,8 +81,8 @@ export interface OverlayOptions {
 }
 
 /**
- * Mounts an overlay on `target`. Any number of lower layers up to the kernel's 500 (about 200 before Linux 6.5);
- * paths may hold any character.
+ * Mounts an overlay on `target`: absolute paths, any number of lower layers up to the kernel's 500. Paths may hold any
+ * character.
  */
 export async function overlayMount(target: string, options: OverlayOptions): Promise<void> {
   const { lowers, upper, work, flags = 0 } = options;
@@ -107,14 +92,7 @@ export async function overlayMount(target: string, options: OverlayOptions): Pro
   const data = [`lowerdir=${lowers.map(escapeLower).join(':')}`, ...rest].join(',');
   // mount(2) copies one page.
   if (Buffer.byteLength(data) < 4096) return calls.mount('overlay', target, 'overlay', flags, data);
-  const names = terminated(lowers);
-  try {
-    const extra = terminated(options.options ?? []);
-    await calls.overlayMany(target, names, upper ?? null, work ?? null, extra, attributesOf(flags));
-  } catch (error) {
-    if (!(error instanceof Error) || !/lowerdir\+/.test(error.message)) throw error;
-    await calls.overlayByFd(target, names, rest.join(','), flags);
-  }
+  return calls.overlayByFd(target, lowers.map((lower) => `${lower}\0`).join(''), rest.join(','), flags);
 }
 
 export interface BindOptions {
@@ -188,10 +166,6 @@ export async function mountTable(pid: number | 'self' = 'self'): Promise<MountEn
 
 export type { MountEntry };
 
-function terminated(parts: readonly string[]): string {
-  return parts.map((part) => `${part}\0`).join('');
-}
-
 /** overlayfs splits its options at `,` and its lower layers at `:`; a backslash keeps either. */
 function escapeLower(path: string): string {
   return path.replace(/[\\,:]/g, '\\$&');
@@ -199,8 +173,4 @@ function escapeLower(path: string): string {
 
 function escapeOption(path: string): string {
   return path.replace(/[\\,]/g, '\\$&');
-}
-
-function attributesOf(flags: number): number {
-  return flags & (MS.rdonly | MS.nosuid | MS.nodev | MS.noexec);
 }

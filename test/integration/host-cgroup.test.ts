@@ -79,12 +79,19 @@ for (const tree of trees) {
 test('stats count what a process really uses', async () => {
   const cgroup = trees[0]!.cgroup(`/${name}/stats`);
   await cgroup.create();
-  const child = spawn('sh', ['-c', 'read x; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; sleep 1000'], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-  });
+  const child = spawn(
+    'sh',
+    [
+      '-c',
+      'read x; y=$(head -c 2000000 /dev/zero | tr "\\0" a); i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; sleep 1000',
+    ],
+    {
+      stdio: ['pipe', 'ignore', 'ignore'],
+    },
+  );
   await cgroup.add(child.pid!);
   child.stdin!.end('go\n');
-  await delay(150);
+  await delay(300);
   const stats = (await cgroup.stats())!;
   assert.ok(stats.cpu.total > 10e6, `${stats.cpu.total} ns`);
   assert.ok(stats.cpu.user <= stats.cpu.total * 1.1);

@@ -2,6 +2,7 @@ import { type FSWatcher, watch } from 'node:fs';
 import { access, mkdir, mkdtemp, readdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RuntimeStats } from '../../engine/runtime.ts';
+import { errnoOf } from '../../lib/errors.ts';
 import { systemError } from '../system-error.ts';
 import type { Cgroup, Cgroups, CgroupSupport, OomWatch } from './cgroup.ts';
 import {
@@ -43,14 +44,13 @@ class CgroupV2 implements Cgroup {
     return (await this.#read('cgroup.procs')) !== undefined;
   }
 
-  /** Controllers have to be handed down from each parent; a group with processes of its own cannot. */
+  /** Controllers have to be handed down from each parent. */
   async create(): Promise<void> {
     let directory = this.#root;
     for (const name of this.path.split('/').filter(Boolean)) {
       const available = (await readControl(join(directory, 'cgroup.controllers'))) ?? '';
       const wanted = available.trim().split(' ').filter(Boolean);
-      if (wanted.length > 0)
-        await writeControl(join(directory, 'cgroup.subtree_control'), wanted.map((c) => `+${c}`).join(' '));
+      if (wanted.length > 0) await handDown(directory, wanted);
       directory = join(directory, name);
       await mkdir(directory, { recursive: true });
     }
@@ -180,6 +180,18 @@ class CgroupV2 implements Cgroup {
 
   #write(name: string, value: string | number): Promise<void> {
     return writeControl(join(this.#directory, name), value);
+  }
+}
+
+/** EBUSY: a group with processes of its own hands nothing down, and those below it go without controllers. */
+async function handDown(directory: string, controllers: readonly string[]): Promise<void> {
+  try {
+    await writeControl(
+      join(directory, 'cgroup.subtree_control'),
+      controllers.map((name) => `+${name}`).join(' '),
+    );
+  } catch (error) {
+    if (errnoOf(error) !== 'EBUSY') throw error;
   }
 }
 
