@@ -83,12 +83,12 @@ async function make(ctx: EngineContext, record: ContainerRecord, mounts: Resolve
 
 async function makeSnapshot(
   ctx: EngineContext,
-  { id, chainId }: ContainerRecord,
+  { id, chainId, spec }: ContainerRecord,
   undo: Rollback,
 ): Promise<void> {
   undo.add('snapshot', () => ctx.snapshots.remove(id));
   failpoint('engine.prepare.before');
-  await ctx.snapshots.prepare(id, chainId);
+  await ctx.snapshots.prepare(id, chainId, { volatile: spec.autoRemove });
   failpoint('engine.prepare.after');
 }
 

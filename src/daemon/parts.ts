@@ -1,0 +1,109 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { createServer } from '../api/http/server.ts';
+import type { Engine } from '../engine/engine.ts';
+import { createEngine } from '../engine/service.ts';
+import { detectCgroups } from '../host/cgroup/detect.ts';
+import { createImages } from '../images/service.ts';
+import { createContentStore } from '../images/store/store.ts';
+import { createUnpacker } from '../images/unpack/unpack.ts';
+import { isleError } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import type { NetworkConfig } from '../network/config.ts';
+import { createNetwork } from '../network/service.ts';
+import { createOciRuntime, type OciRuntime } from '../runtimes/oci/runtime.ts';
+import { openStore } from '../state/store.ts';
+import { createSnapshots } from '../storage/overlay.ts';
+import type { DaemonConfig } from './config.ts';
+import { hostReporter } from './host-report.ts';
+import { pendingFiles, pendingLogs, pendingVolumes } from './pending.ts';
+import { version } from './version.ts';
+
+/** The one list of what is linked together: decode the configuration, construct, nothing else. */
+export async function createParts(config: DaemonConfig, log: Logger): Promise<{ close(): Promise<void> }> {
+  const { dataRoot, runRoot, instance } = config;
+  const store = openStore(join(dataRoot, 'isle.db'));
+  if (store.setAside)
+    log.error(store.setAside, 'the database was damaged and has been set aside; what could be read was kept');
+  const common = { store, dataRoot, runRoot, instance, log };
+  const snapshots = createSnapshots(common);
+  const content = createContentStore(common);
+  const unpacker = createUnpacker({});
+  const images = createImages({ ...common, snapshots, content, unpacker, config: config.images });
+  const [network, runtimes] = await Promise.all([
+    createNetwork({ ...common, config: networkConfig(config) }),
+    createRuntimes(config, log),
+  ]);
+  const engine = await createEngine({
+    ...common,
+    version,
+    debug: config.logLevel === 'debug',
+    runtimes,
+    defaultRuntime: config.runtime.default,
+    images,
+    network,
+    snapshots,
+    files: pendingFiles(),
+    volumeFiles: pendingVolumes(dataRoot),
+    readLog: pendingLogs,
+    defaults: config.containers,
+    hostReport: hostReporter(config),
+  });
+  const server = await createServer({ engine, config: { version, dataRoot }, log });
+  await server.listen(config.dockerSocket);
+  return {
+    async close() {
+      await server.close();
+      await engine.close();
+      await network.close();
+      await removeCgroup(engine, config);
+      for (const runtime of Object.values(runtimes)) runtime.close();
+      await unpacker.close();
+      store.close();
+    },
+  };
+}
+
+/** The cgroup that all containers lie in goes with the last of them. */
+async function removeCgroup(engine: Engine, { instance }: DaemonConfig): Promise<void> {
+  const running = engine.containers.list().some(({ state }) => ['running', 'paused'].includes(state.phase));
+  if (!running) await (await detectCgroups()).cgroup(`/${instance}`).remove();
+}
+
+/** Every configured runtime that is installed; the default one must be. */
+async function createRuntimes(config: DaemonConfig, log: Logger): Promise<Record<string, OciRuntime>> {
+  const { dataRoot, runRoot, instance, runtime } = config;
+  const { conmon, init, seccompProfile } = runtime;
+  const installed = Object.entries(runtime.paths).filter(
+    ([name, path]) => name === runtime.default || existsSync(path),
+  );
+  const made = await Promise.all(
+    installed.map(async ([name, path]) => {
+      const options = {
+        dataRoot,
+        runRoot,
+        instance,
+        log,
+        config: { runtime: path, conmon, init, seccompProfile },
+      };
+      return [name, await createOciRuntime(options)] as const;
+    }),
+  );
+  if (!Object.hasOwn(runtime.paths, runtime.default))
+    throw isleError('invalidConfig', {
+      file: 'runtime.default',
+      message: `no path is given for "${runtime.default}"`,
+    });
+  return Object.fromEntries(made);
+}
+
+function networkConfig({ network }: DaemonConfig): NetworkConfig {
+  const { bridgeSubnet, bridgeIPv6Subnet, mtu, addressPools, dns, namespacePool } = network;
+  return {
+    bridge: { subnet: bridgeSubnet, ipv6Subnet: bridgeIPv6Subnet, mtu },
+    addressPools,
+    dns,
+    mtu,
+    pool: namespacePool,
+  };
+}
