@@ -1,4 +1,5 @@
 import { close } from 'node:fs';
+import { constants } from 'node:os';
 import { nativeCalls } from './native.ts';
 import { attributes, readText, split } from './netlink-message.ts';
 import { NetworkJob } from './network-job.ts';
@@ -21,15 +22,14 @@ export async function watchTable(table: string, onDeleted: () => void): Promise<
     .listenNetlink(NETLINK_NETFILTER, 1 << (NFNLGRP_NFTABLES - 1))
     .run();
   const fd = sockets[0]!.fd;
-  const buffer = Buffer.alloc(64 * 1024);
   const drain = (): boolean => {
     let deleted = false;
     for (;;) {
-      const size = calls.receive(fd, buffer);
-      // ENOBUFS: events were lost, the table's deletion perhaps among them.
-      if (size === -105) deleted = true;
-      else if (size <= 0) return deleted;
-      else deleted = lastIsDeletion(buffer.subarray(0, Math.min(size, buffer.length)), table) ?? deleted;
+      const packet = calls.receive(fd);
+      if (typeof packet !== 'number') deleted = lastIsDeletion(packet, table) ?? deleted;
+      // Events were lost, the table's deletion perhaps among them.
+      else if (packet === -constants.errno.ENOBUFS || packet === -constants.errno.EMSGSIZE) deleted = true;
+      else return deleted;
     }
   };
   const poll = createPoll(fd, () => {
@@ -46,7 +46,7 @@ export async function watchTable(table: string, onDeleted: () => void): Promise<
   };
 }
 
-const calls = nativeCalls<{ receive(fd: number, buffer: Buffer): number }>()('receive');
+const calls = nativeCalls<{ receive(fd: number): Buffer | number }>()('receive');
 
 function lastIsDeletion(data: Buffer, table: string): boolean | undefined {
   const NEWTABLE = 10 << 8;

@@ -20,8 +20,8 @@ export interface PodTarget {
 
 /**
  * Host ports of pods. The kernel redirects them; a bound socket beside that keeps everyone else from the port and
- * learns who has it already. IPv6 clients of a pod without IPv6 go through a proxy in this process: that
- * alone pauses while the daemon is away.
+ * learns who has it already. IPv6 clients of a pod without IPv6, and the host's own by ::1, go through a proxy in
+ * this process: that alone pauses while the daemon is away.
  */
 export class Ports {
   readonly #table = new PortTable();
@@ -171,7 +171,7 @@ export interface ClaimOptions {
 export function publications(bindings: readonly PortBinding[], target: PodTarget): Publication[] {
   return bindings.flatMap((binding) => {
     const address = familyOf(binding.hostIp) === 'ipv4' ? target.ipv4 : target.ipv6;
-    if (address === undefined) return [];
+    if (address === undefined || binding.hostIp === '::1') return [];
     const { protocol, hostIp, hostPort, port } = binding;
     return [{ protocol, hostIp, hostPort, address, port }];
   });
@@ -194,13 +194,15 @@ export async function forgetFlows(bindings: readonly PortBinding[], target: PodT
   );
 }
 
-function needsProxy(binding: PortBinding, target: PodTarget): boolean {
-  return familyOf(binding.hostIp) === 'ipv6' && target.ipv6 === undefined;
+/** IPv6 clients of a pod without IPv6; and the host's own by ::1, which the kernel cannot redirect to a bridge. */
+function needsProxy({ hostIp, protocol }: PortBinding, target: PodTarget): boolean {
+  if (familyOf(hostIp) === 'ipv4' || protocol === 'sctp') return false;
+  return target.ipv6 === undefined || hostIp === '::' || hostIp === '::1';
 }
 
 function startProxy(fd: number, binding: PortBinding, target: PodTarget, log: Logger): () => void {
   const start = binding.protocol === 'tcp' ? proxyTcp : proxyUdp;
-  const proxy: Proxy = start(fd, { address: target.ipv4!, port: binding.port }, log);
+  const proxy: Proxy = start(fd, { address: (target.ipv6 ?? target.ipv4)!, port: binding.port }, log);
   return () => proxy.close();
 }
 

@@ -2,7 +2,7 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, connect, type Server, type Socket } from 'node:net';
 import type { Logger } from '../lib/log.ts';
 
-/** Carries what arrives on a host socket to a pod, where the kernel cannot redirect it: from IPv6 to IPv4. */
+/** Carries what arrives on a host socket to a pod, where the kernel cannot redirect it: from IPv6 to IPv4, and from ::1. */
 export interface Proxy {
   close(): void;
 }
@@ -61,7 +61,7 @@ export function proxyUdp(fd: number, target: Target, log: Logger): Proxy {
       return;
     }
     if (clients.size >= MAX_CLIENTS) return;
-    const socket = createSocket('udp4');
+    const socket = createSocket(target.address.includes(':') ? 'udp6' : 'udp4');
     const end = (): void => {
       clearTimeout(timer);
       if (clients.delete(key)) socket.close();

@@ -43,6 +43,7 @@ export interface Element {
  * - `guard`: a bridge has route_localnet, so that the host reaches published ports through 127.0.0.1; nothing that
  *   comes from a bridge may use that.
  * - `prerouting` leaves 127.0.0.0/8 alone: a port published there is reached from the host itself only.
+ * - `output` leaves ::1 alone: the kernel drops answers to it that come in by a bridge. A proxy serves it.
  * - `forward`: into a network comes what was published, answers, and what stays inside it. This also keeps
  *   neighbours on the host's own network from routing straight to a pod's address.
  */
@@ -89,12 +90,12 @@ const chains = `
   }
   chain output {
     type nat hook output priority -100; policy accept;
+    ip6 daddr ::1 return
     meta l4proto { tcp, udp, sctp } fib daddr type local jump publish
   }
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
     oifname @bridges ip saddr 127.0.0.0/8 masquerade
-    oifname @bridges ip6 saddr ::1 masquerade
     ct status dnat oifname . ip saddr @hairpin4 masquerade
     ct status dnat oifname . ip6 saddr @hairpin6 masquerade
     iifname @outbound oifname != @bridges masquerade
