@@ -1,10 +1,8 @@
-import { type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http';
-import { createConnection, type NetConnectOpts, type Socket } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { errnoOf } from '../../lib/errors.ts';
 import { type Address, formatAddress } from './address.ts';
 import { ApiError, unreachable } from './errors.ts';
+import { httpRequest, type HttpResponse } from './http.ts';
 import { jsonLines, readAll } from './lines.ts';
 
 export type Query = Record<string, string | number | boolean | readonly string[] | undefined>;
@@ -49,106 +47,77 @@ export class Client {
   /** The whole answer as JSON; undefined where it is empty. Throws {@link ApiError}. */
   async json<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
     const response = await this.stream(method, path, options);
-    const text = (await readAll(response)).toString();
+    const text = (await readAll(response.body)).toString();
     return (text === '' ? undefined : JSON.parse(text)) as T;
   }
 
   /** The status alone, for answers that say something by it (304). Throws {@link ApiError} from 400 on. */
   async status(method: string, path: string, options: RequestOptions = {}): Promise<number> {
     const response = await this.stream(method, path, options);
-    response.resume();
-    return response.statusCode ?? 0;
+    response.body.resume();
+    return response.status;
   }
 
   /** One JSON value a line as they arrive. */
   async *lines<T>(method: string, path: string, options: RequestOptions = {}): AsyncGenerator<T> {
     const response = await this.stream(method, path, options);
-    yield* jsonLines<T>(response);
+    yield* jsonLines<T>(response.body);
   }
 
-  /** The answer's body as a stream, once its status is known to be below 400. */
-  async stream(method: string, path: string, options: RequestOptions = {}): Promise<IncomingMessage> {
-    const { body, headers, signal } = options;
+  /** The answer, its body a stream, once its status is known to be below 400. Throws {@link ApiError}. */
+  async stream(method: string, path: string, options: RequestOptions = {}): Promise<HttpResponse> {
+    const { body } = options;
     const streamed = isReadable(body);
-    const encoded = body === undefined || streamed ? undefined : JSON.stringify(body);
-    const request = httpRequest({
-      ...this.#target(method, path, options.query),
-      headers: {
-        host: 'isle',
-        ...(streamed ? { 'content-type': 'application/x-tar' } : {}),
-        ...(encoded === undefined
-          ? method === 'POST' && !streamed
-            ? { 'content-length': '0' }
-            : {}
-          : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(encoded).toString() }),
-        ...headers,
-      },
-      ...(signal && { signal }),
+    const response = await this.#request(method, path, options, {
+      ...(body === undefined ? {} : { 'content-type': streamed ? 'application/x-tar' : 'application/json' }),
+      connection: 'close',
     });
-    const answered = new Promise<IncomingMessage>((resolve, reject) => {
-      request.once('response', resolve);
-      request.on('error', reject);
-    });
-    let sent: Promise<void> | undefined;
-    if (streamed) {
-      sent = pipeline(body, request);
-      sent.catch(() => {});
-    } else request.end(encoded);
-    let response: IncomingMessage;
-    try {
-      response = await answered;
-    } catch (error) {
-      // A source that fails (a file that went away) is the reason, not the connection it took down.
-      if (sent && errnoOf(error) === undefined) await sent;
-      throw this.#explain(error);
-    }
-    if ((response.statusCode ?? 0) >= 400) throw await ApiError.from(response);
+    if (response.status >= 400) throw await ApiError.from(response);
     return response;
+  }
+
+  async body(method: string, path: string, options: RequestOptions = {}): Promise<Readable> {
+    return (await this.stream(method, path, options)).body;
   }
 
   /** Upgrades the connection: attach and exec. */
   async hijack(path: string, options: RequestOptions = {}): Promise<Hijacked> {
-    const encoded = options.body === undefined ? '' : JSON.stringify(options.body);
-    const request = httpRequest({
-      ...this.#target('POST', path, options.query),
-      createConnection: () => createConnection({ ...this.address, allowHalfOpen: true } as NetConnectOpts),
-      headers: {
-        host: 'isle',
+    const response = await this.#request(
+      'POST',
+      path,
+      { ...options, body: options.body ?? {} },
+      {
+        'content-type': 'application/json',
         connection: 'Upgrade',
         upgrade: 'tcp',
-        'content-type': 'application/json',
-        'content-length': Buffer.byteLength(encoded).toString(),
       },
-      ...(options.signal && { signal: options.signal }),
-    });
-    request.end(encoded);
-    const { response, socket } = await this.#upgraded(request);
-    return { socket, contentType: response.headers['content-type'] ?? '' };
+    );
+    if (!response.upgraded) throw await ApiError.from(response);
+    return { socket: response.upgraded, contentType: response.headers['content-type'] ?? '' };
   }
 
-  #upgraded(request: ClientRequest): Promise<{ response: IncomingMessage; socket: Socket }> {
-    return new Promise((resolve, reject) => {
-      request.on('error', (error) => reject(this.#explain(error)));
-      request.once('response', (response) => {
-        ApiError.from(response).then(reject, reject);
-      });
-      request.once('upgrade', (response, socket, head) => {
-        if (head.length > 0) socket.unshift(head);
-        resolve({ response, socket: socket as Socket });
-      });
-    });
-  }
-
-  #target(method: string, path: string, query: Query | undefined) {
+  async #request(
+    method: string,
+    path: string,
+    { query, body, headers, signal }: RequestOptions,
+    own: Record<string, string>,
+  ): Promise<HttpResponse> {
     const prefix = path.startsWith('/isle/') || path === '/_ping' ? '' : `/v${apiVersion}`;
-    return { ...this.address, method, path: `${prefix}${path}${formatQuery(query)}`, agent: false as const };
-  }
-
-  #explain(error: unknown): unknown {
-    const code = errnoOf(error);
-    if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'EACCES' || code === 'ENOTDIR')
-      return unreachable(formatAddress(this.address), code, error);
-    return error;
+    try {
+      return await httpRequest({
+        address: this.address,
+        method,
+        path: `${prefix}${path}${formatQuery(query)}`,
+        headers: { host: 'isle', ...own, ...headers },
+        body: body === undefined || isReadable(body) ? body : JSON.stringify(body),
+        signal,
+      });
+    } catch (error) {
+      const code = errnoOf(error);
+      if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'EACCES' || code === 'ENOTDIR')
+        if (isConnect(error)) throw unreachable(formatAddress(this.address), code, error);
+      throw error;
+    }
   }
 }
 
@@ -165,4 +134,9 @@ export function formatQuery(query: Query | undefined): string {
 
 function isReadable(value: unknown): value is Readable {
   return typeof value === 'object' && value !== null && 'pipe' in value;
+}
+
+/** A file to be sent that is missing has the same code as a socket that is. */
+function isConnect(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error && error.syscall === 'connect';
 }

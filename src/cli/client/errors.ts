@@ -1,5 +1,5 @@
-import type { IncomingMessage } from 'node:http';
 import { Failure } from '../failure.ts';
+import type { HttpResponse } from './http.ts';
 import { readAll } from './lines.ts';
 
 /** The engine refused: its own message, and the HTTP status. */
@@ -13,9 +13,9 @@ export class ApiError extends Error {
   }
 
   /** Reads Docker's error JSON, or whatever text came instead. */
-  static async from(response: IncomingMessage): Promise<ApiError> {
-    const status = response.statusCode ?? 0;
-    const text = (await readAll(response)).toString();
+  static async from(response: HttpResponse): Promise<ApiError> {
+    const { status } = response;
+    const text = (await readAll(response.body)).toString();
     return new ApiError(status, messageIn(text) ?? (text.trim() || `the engine answered ${status}`));
   }
 }

@@ -11,7 +11,7 @@ export const command = defineCommand({
   complete: ['container'],
   async run(context, { args: [name = ''], flags }) {
     await saveStream(context, flags.output, (signal) =>
-      context.client.stream('GET', `${containerPath(name)}/export`, { signal }),
+      context.client.body('GET', `${containerPath(name)}/export`, { signal }),
     );
   },
 });

@@ -38,7 +38,7 @@ export const command = defineCommand({
     const frames = Config.Tty
       ? undefined
       : new Demultiplexer({ stdout: (data) => out.write(data), stderr: (data) => err.write(data) });
-    for await (const chunk of response) {
+    for await (const chunk of response.body) {
       if (frames) frames.write(chunk as Buffer);
       else out.write(chunk as Buffer);
       await out.drained();

@@ -16,7 +16,7 @@ export const command = defineCommand({
   complete: ['image'],
   async run(context, { args, flags }) {
     await saveStream(context, flags.output, (signal) =>
-      context.client.stream('GET', '/images/get', {
+      context.client.body('GET', '/images/get', {
         query: { names: args, platform: flags.platform },
         signal,
       }),

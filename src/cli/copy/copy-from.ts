@@ -33,19 +33,19 @@ export async function copyFrom(
   let source = path;
   if (options.followLink) {
     const head = await client.stream('HEAD', archive, { query: { path } });
-    head.resume();
+    head.body.resume();
     const linked = decodeStat(head.headers['x-docker-container-path-stat']);
     if (linked && isSymlink(linked)) source = resolve('/', dirname(path), linked.linkTarget);
   }
   const response = await client.stream('GET', archive, { query: { path: source } });
   const status = decodeStat(response.headers['x-docker-container-path-stat']);
-  if (target === '-') return pipeline(response, out.stream, { end: false });
+  if (target === '-') return pipeline(response.body, out.stream, { end: false });
   if (!status) throw new Failure('the engine did not say what it sent');
   const counter = new Counter();
   const place = await placeFor(target, path, status);
   const work = isDirectory(status)
-    ? unpackDirectory(response, counter, place, permissions(status), options)
-    : unpackFile(response, counter, place, options);
+    ? unpackDirectory(response.body, counter, place, permissions(status), options)
+    : unpackFile(response.body, counter, place, options);
   await withSpinner(err, `copying ${container}:${path}`, work, 1000);
   if (!options.quiet && err.isTerminal)
     err.line(`Successfully copied ${formatBytes(counter.bytes)} to ${resolve(target)}`);

@@ -96,7 +96,7 @@ async function statThere({ client }: Context, container: string, path: string): 
       const head = await client.stream('HEAD', `${containerPath(container)}/archive`, {
         query: { path: at },
       });
-      head.resume();
+      head.body.resume();
       return { path: at, stat: decodeStat(head.headers['x-docker-container-path-stat']) };
     } catch (error) {
       if (error instanceof ApiError && error.status === 404) return undefined;

@@ -112,7 +112,7 @@ async function waitFor(
   signal: AbortSignal,
 ): Promise<{ exit: Promise<WaitAnswer> }> {
   const response = await client.stream('POST', `${path}/wait`, { query: { condition }, signal });
-  const exit = readAll(response).then((body) => JSON.parse(body.toString()) as WaitAnswer);
+  const exit = readAll(response.body).then((body) => JSON.parse(body.toString()) as WaitAnswer);
   exit.catch(() => {});
   return { exit };
 }
