@@ -40,7 +40,10 @@ test('values of one key are alternatives, keys must all fit, some actions match 
   log.publish('volume', 'create', 'v', {});
   stop();
   log.publish('volume', 'destroy', 'v', {});
-  assert.deepEqual(seen.map(({ action }) => action), ['create']);
+  assert.deepEqual(
+    seen.map(({ action }) => action),
+    ['create'],
+  );
 });
 
 test('a listener that throws hurts nobody', () => {

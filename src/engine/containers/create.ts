@@ -170,8 +170,7 @@ function resolveReferences(ctx: EngineContext, spec: ContainerSpec): ContainerSp
     utsMode: resolve(spec.utsMode),
     cgroupnsMode: resolve(spec.cgroupnsMode),
   };
-  if (owner === undefined && networkMode !== 'host')
-    for (const { network } of networksOf(resolved)) ctx.network.get(network);
+  if (owner === undefined) for (const { network } of networksOf(resolved)) ctx.network.get(network);
   return resolved;
 }
 

@@ -28,9 +28,17 @@ const argv = (more: Partial<ContainerSpec>) => {
 test('entrypoint and command follow the rules of Docker', () => {
   assert.deepEqual(argv({}), ['/entry', 'serve']);
   assert.deepEqual(argv({ command: ['x', 'y'] }), ['/entry', 'x', 'y']);
-  assert.deepEqual(argv({ entrypoint: ['/mine'] }), ['/mine'], 'an entrypoint drops the command of the image');
+  assert.deepEqual(
+    argv({ entrypoint: ['/mine'] }),
+    ['/mine'],
+    'an entrypoint drops the command of the image',
+  );
   assert.deepEqual(argv({ entrypoint: ['/mine'], command: ['a'] }), ['/mine', 'a']);
-  assert.deepEqual(argv({ entrypoint: [''], command: ['a'] }), ['a'], 'an empty one resets that of the image');
+  assert.deepEqual(
+    argv({ entrypoint: [''], command: ['a'] }),
+    ['a'],
+    'an empty one resets that of the image',
+  );
   assert.throws(() => argv({ entrypoint: [''] }), /no command specified/);
 });
 
@@ -54,7 +62,13 @@ test('what the spec leaves open comes from the image', () => {
 
 test('a health check is inherited field by field, and NONE takes it away', () => {
   assert.deepEqual(merge({}).healthcheck, image.healthcheck);
-  assert.deepEqual(merge({ healthcheck: { test: [], retries: 2 } }).healthcheck, { ...image.healthcheck, retries: 2 });
+  assert.deepEqual(merge({ healthcheck: { test: [], retries: 2 } }).healthcheck, {
+    ...image.healthcheck,
+    retries: 2,
+  });
   assert.equal(merge({ healthcheck: { test: ['NONE'] } }).healthcheck, undefined);
-  assert.deepEqual(merge({ healthcheck: { test: ['CMD-SHELL', 'x'] } }).healthcheck?.test, ['CMD-SHELL', 'x']);
+  assert.deepEqual(merge({ healthcheck: { test: ['CMD-SHELL', 'x'] } }).healthcheck?.test, [
+    'CMD-SHELL',
+    'x',
+  ]);
 });

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import type { Rollback } from '../../lib/rollback.ts';
@@ -27,7 +26,6 @@ export async function attachPod(
 ): Promise<PodNetwork> {
   const { spec, id } = record;
   if (ownerOf(spec) !== undefined) return joinPod(ctx, record);
-  if (spec.networkMode === 'host') return await hostFiles(spec);
   undo.add('network', () => ctx.network.detach(id));
   failpoint('engine.network-attach.before');
   const attachment = await ctx.network.attach(id, attachRequestOf(ctx, record));
@@ -58,13 +56,13 @@ export function publishEndpoints(
     ctx.events.publish('network', action, endpoint.networkId, {
       container: record.id,
       name: endpoint.networkName,
-      type: 'bridge',
+      type: ctx.network.get(endpoint.networkId).driver,
     });
 }
 
 /** True when the pod's network lives and dies with this container. */
 export function ownsPod(record: ContainerRecord): boolean {
-  return record.spec.networkMode !== 'host' && ownerOf(record.spec) === undefined;
+  return ownerOf(record.spec) === undefined;
 }
 
 /** The other container of `container:<id>`, or undefined. */
@@ -100,8 +98,7 @@ function attachRequestOf(ctx: EngineContext, record: ContainerRecord): AttachReq
 
 /** `--link container:alias`: the names by which a linked container is known, as entries of the hosts file. */
 function linkedHosts(ctx: EngineContext, spec: ContainerSpec): string[] {
-  const links = [...spec.links, ...Object.values(spec.networks).flatMap((endpoint) => endpoint.links ?? [])];
-  return links.flatMap((link) => {
+  return spec.links.flatMap((link) => {
     const [reference = '', alias = reference] = link.split(':');
     const linked = ctx.records.find(reference);
     if (!isRunning(linked.state))
@@ -117,48 +114,19 @@ function linkedHosts(ctx: EngineContext, spec: ContainerSpec): string[] {
 
 /** The network of the mode first, then the others in the order given. */
 export function networksOf(spec: ContainerSpec): AttachRequest['networks'] {
-  if (spec.networkDisabled || spec.networkMode === 'none') return [];
+  if (spec.networkDisabled) return [];
   const first = defaultNetworkOf(spec.networkMode);
   const own = spec.networks[spec.networkMode] ?? spec.networks[first] ?? {};
   const others = Object.entries(spec.networks).filter(
     ([name]) => name !== spec.networkMode && name !== first,
   );
   const endpoint = spec.macAddress && !own.macAddress ? { ...own, macAddress: spec.macAddress } : own;
-  return [{ network: first, endpoint }, ...others.map(([network, other]) => ({ network, endpoint: other }))];
+  const rest = others.map(([network, other]) => ({ network, endpoint: other }));
+  // Taken out of its last network: it has a namespace, and nothing in it.
+  if (first === 'none' && !Object.hasOwn(spec.networks, 'none')) return rest;
+  return [{ network: first, endpoint }, ...rest];
 }
 
 export function defaultNetworkOf(mode: string): string {
   return mode === '' || mode === 'default' ? 'bridge' : mode;
-}
-
-/** With the host's network a container sees the host's names, and those it was given. */
-async function hostFiles(spec: ContainerSpec): Promise<PodNetwork> {
-  const [hosts, resolvConf] = await Promise.all([
-    readFile('/etc/hosts', 'utf8').catch(() => '127.0.0.1\tlocalhost\n'),
-    readFile('/etc/resolv.conf', 'utf8').catch(() => ''),
-  ]);
-  return { hosts: withExtraHosts(hosts, spec.extraHosts), resolvConf: withDns(resolvConf, spec) };
-}
-
-function withExtraHosts(hosts: string, extra: string[]): string {
-  const lines = extra.map((entry) => {
-    const at = entry.indexOf(':');
-    const address = entry.slice(at + 1) === 'host-gateway' ? '127.0.0.1' : entry.slice(at + 1);
-    return `${address}\t${entry.slice(0, at)}\n`;
-  });
-  return `${hosts.replace(/\n?$/, '\n')}${lines.join('')}`;
-}
-
-function withDns(resolvConf: string, spec: ContainerSpec): string {
-  if (spec.dns.length + spec.dnsSearch.length + spec.dnsOptions.length === 0) return resolvConf;
-  const kept = resolvConf.split('\n').filter((line) => {
-    if (/^\s*nameserver\s/.test(line)) return spec.dns.length === 0;
-    if (/^\s*(search|domain)\s/.test(line)) return spec.dnsSearch.length === 0;
-    if (/^\s*options\s/.test(line)) return spec.dnsOptions.length === 0;
-    return line !== '';
-  });
-  if (spec.dnsSearch.length > 0) kept.push(`search ${spec.dnsSearch.join(' ')}`);
-  kept.push(...spec.dns.map((server) => `nameserver ${server}`));
-  if (spec.dnsOptions.length > 0) kept.push(`options ${spec.dnsOptions.join(' ')}`);
-  return `${kept.join('\n')}\n`;
 }

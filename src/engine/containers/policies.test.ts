@@ -33,7 +33,10 @@ test('who is asked to end does not come back; on-failure counts', () => {
   assert.equal(restartDelay(question({ policy: onFailure, exitCode: 0 })), undefined);
   assert.equal(restartDelay(question({ policy: onFailure, restartCount: 1 })), 100);
   assert.equal(restartDelay(question({ policy: onFailure, restartCount: 2 })), undefined);
-  assert.equal(restartDelay(question({ policy: { ...onFailure, maximumRetryCount: 0 }, restartCount: 999 })), 100);
+  assert.equal(
+    restartDelay(question({ policy: { ...onFailure, maximumRetryCount: 0 }, restartCount: 999 })),
+    100,
+  );
 });
 
 test('signals by name, with or without SIG, by number, real-time ones too', () => {
@@ -50,7 +53,10 @@ test('names that cannot stand in a path are refused, and shown without control c
   checkName('container', 'good-Name_1.x');
   for (const wrong of ['', 'a', '-x', '.x', 'a/b', 'a b', 'é1', 'x'.repeat(256), 'a\nb'])
     assert.throws(() => checkName('container', wrong), /Invalid container name/, wrong);
-  assert.throws(() => checkName('container', 'a\u001b[31m'), (error) => error instanceof Error && !error.message.includes('\u001b'));
+  assert.throws(
+    () => checkName('container', 'a\u001b[31m'),
+    (error) => error instanceof Error && !error.message.includes('\u001b'),
+  );
 });
 
 test('random names are two words, and another one when taken', () => {
@@ -64,13 +70,22 @@ test('random names are two words, and another one when taken', () => {
 });
 
 test('log options: sizes and counts are parsed, unknown ones refused with the nearest', () => {
-  assert.deepEqual(parseLogOptions({ driver: 'json-file', options: { 'max-size': '10m', 'max-file': '3' } }), {
-    maxSize: 10 * 1024 * 1024,
-    maxFile: 3,
-  });
+  assert.deepEqual(
+    parseLogOptions({ driver: 'json-file', options: { 'max-size': '10m', 'max-file': '3' } }),
+    {
+      maxSize: 10 * 1024 * 1024,
+      maxFile: 3,
+    },
+  );
   assert.deepEqual(parseLogOptions({ driver: 'json-file', options: {} }), { maxFile: 1 });
-  assert.throws(() => parseLogOptions({ driver: 'json-file', options: { 'max-files': '3' } }), /did you mean "max-file"/);
-  assert.throws(() => parseLogOptions({ driver: 'json-file', options: { 'max-size': 'big' } }), /invalid size/);
+  assert.throws(
+    () => parseLogOptions({ driver: 'json-file', options: { 'max-files': '3' } }),
+    /did you mean "max-file"/,
+  );
+  assert.throws(
+    () => parseLogOptions({ driver: 'json-file', options: { 'max-size': 'big' } }),
+    /invalid size/,
+  );
   assert.throws(() => parseLogOptions({ driver: 'json-file', options: { 'max-file': '0' } }), /max-file/);
 });
 
@@ -84,6 +99,7 @@ test('ps output is cut down to the container, with commands that hold blanks', (
 });
 
 test('the time of all processors together, guests not counted twice', () => {
-  const text = 'cpu  10 1 5 100 2 0 3 4 99 99\ncpu0 5 0 2 50 1 0 1 2 0 0\ncpu1 5 1 3 50 1 0 2 2 0 0\nintr 5\n';
+  const text =
+    'cpu  10 1 5 100 2 0 3 4 99 99\ncpu0 5 0 2 50 1 0 1 2 0 0\ncpu1 5 1 3 50 1 0 2 2 0 0\nintr 5\n';
   assert.deepEqual(parseProcStat(text), { systemCpuUsage: 125 * 10_000_000, onlineCpus: 2 });
 });

@@ -125,9 +125,10 @@ export class NetworkService implements Networks {
     this.#ctx.records.change(record.id, () => ({ spec: { ...record.spec, networks, networkMode } }));
   }
 
+  /** A container that was taken out of its last network gets its mode from the first it is put in again. */
   #setNetworks(record: ContainerRecord, networks: Record<string, EndpointSpec>): void {
-    const networkMode =
-      record.spec.networkMode === 'none' ? Object.keys(networks)[0]! : record.spec.networkMode;
+    const { networkMode: mode } = record.spec;
+    const networkMode = mode === 'none' ? Object.keys(networks)[0]! : mode;
     this.#ctx.records.change(record.id, () => ({ spec: { ...record.spec, networks, networkMode } }));
   }
 
@@ -147,11 +148,16 @@ export class NetworkService implements Networks {
 }
 
 function checkConnectable(record: ContainerRecord, net: NetworkRecord): void {
+  if (Object.hasOwn(record.spec.networks, 'none'))
+    throw isleError('forbidden', {
+      message:
+        'container cannot be connected to multiple networks with one of the networks in private (none) mode',
+    });
   if (net.name === 'host' || net.name === 'none')
     throw isleError('forbidden', {
       message: `container cannot be connected to the ${net.name} network`,
     });
-  if (!ownsPod(record))
+  if (!ownsPod(record) || record.spec.networkMode === 'host')
     throw isleError('forbidden', {
       message:
         record.spec.networkMode === 'host'
