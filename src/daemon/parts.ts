@@ -13,10 +13,13 @@ import type { NetworkConfig } from '../network/config.ts';
 import { createNetwork } from '../network/service.ts';
 import { createOciRuntime, type OciRuntime } from '../runtimes/oci/runtime.ts';
 import { openStore } from '../state/store.ts';
+import { createContainerFiles } from '../storage/archive.ts';
 import { createSnapshots } from '../storage/overlay.ts';
+import { createStorageWorkers } from '../storage/storage-workers.ts';
+import { createVolumeFiles } from '../storage/volumes.ts';
 import type { DaemonConfig } from './config.ts';
 import { hostReporter } from './host-report.ts';
-import { pendingFiles, pendingLogs, pendingVolumes } from './pending.ts';
+import { pendingLogs } from './pending.ts';
 import { version } from './version.ts';
 
 /** The one list of what is linked together: decode the configuration, construct, nothing else. */
@@ -26,7 +29,8 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
   if (store.setAside)
     log.error(store.setAside, 'the database was damaged and has been set aside; what could be read was kept');
   const common = { store, dataRoot, runRoot, instance, log };
-  const snapshots = createSnapshots(common);
+  const workers = createStorageWorkers();
+  const snapshots = createSnapshots({ ...common, workers });
   const content = createContentStore(common);
   const unpacker = createUnpacker({});
   const images = createImages({ ...common, snapshots, content, unpacker, config: config.images });
@@ -43,8 +47,8 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
     images,
     network,
     snapshots,
-    files: pendingFiles(),
-    volumeFiles: pendingVolumes(dataRoot),
+    files: createContainerFiles({ ...common, workers }),
+    volumeFiles: createVolumeFiles({ ...common, workers }),
     readLog: pendingLogs,
     defaults: config.containers,
     hostReport: hostReporter(config),
@@ -59,6 +63,7 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
       await removeCgroup(engine, config);
       for (const runtime of Object.values(runtimes)) runtime.close();
       await unpacker.close();
+      await workers.close();
       store.close();
     },
   };

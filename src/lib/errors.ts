@@ -98,6 +98,7 @@ export const catalogue = {
     500,
     'no space left on the disk that holds {path} while {what}: free some space (for example with "docker system prune") and try again',
   ],
+  noSuchPath: [404, 'Could not find the file {path} in container {container}'],
   missingLayer: [500, 'layer {chainId} is not on this host: pull or load its image again'],
   noSuchSnapshot: [404, 'there is no root file system for container {id}: it was removed or never made'],
   noSuchVolume: [404, 'get {name}: no such volume'],

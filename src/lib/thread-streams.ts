@@ -36,7 +36,8 @@ export class ThreadSender {
     this.#outstanding += data.length;
     if (!this.#closed) this.#port.postMessage({ data }, [data.buffer as ArrayBuffer]);
     while (this.full) {
-      if (this.#closed) throw Object.assign(new Error('the receiver of the stream has gone'), { code: 'EPIPE' });
+      if (this.#closed)
+        throw Object.assign(new Error('the receiver of the stream has gone'), { code: 'EPIPE' });
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

@@ -1,4 +1,6 @@
 import { constants } from 'node:fs';
+import { Directories, splitPath } from '../host/tar/directories.ts';
+import { cleanPath } from '../host/tar/names.ts';
 import { TarExtractor } from '../host/tar/extract.ts';
 import { TarPacker } from '../host/tar/pack.ts';
 import { TreeWalker } from '../host/tar/walk.ts';
@@ -51,7 +53,8 @@ export async function packPath(
     using place = new Place(rootFd, path);
     onFound(place.found());
     const packer = new TarPacker(sender);
-    for (const step of new TreeWalker().walk(place.parent, place.base, place.memberName)) await packer.step(step);
+    for (const step of new TreeWalker().walk(place.parent, place.base, place.memberName))
+      await packer.step(step);
     await packer.end();
   } finally {
     tree.treeClose(rootFd);
@@ -74,6 +77,22 @@ export async function extractInto(request: ExtractRequest, source: AsyncIterable
     extractor.finish();
   } finally {
     tree.treeClose(root);
+  }
+}
+
+/** An empty directory or file for a mount, with the directories above it, inside the root. */
+export function makePlace(root: string, path: string, directory: boolean): void {
+  const rootFd = openTree(root);
+  try {
+    using directories = new Directories(rootFd, '', () => undefined);
+    const clean = cleanPath(bytesOf(path));
+    if (directory) return void directories.get(clean);
+    const [parent, name] = splitPath(clean);
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW;
+    const fd = tree.treeOpen(directories.get(parent), name, flags, 0o644, 0);
+    tree.treeClose(must(fd, 'open', clean));
+  } finally {
+    tree.treeClose(rootFd);
   }
 }
 
@@ -155,5 +174,7 @@ const goTypes: Record<number, number> = {
 
 function timeText(seconds: number, nanoseconds: number): string {
   const whole = new Date(seconds * 1000).toISOString().slice(0, 19);
-  return nanoseconds === 0 ? `${whole}Z` : `${whole}.${String(nanoseconds).padStart(9, '0').replace(/0+$/, '')}Z`;
+  return nanoseconds === 0
+    ? `${whole}Z`
+    : `${whole}.${String(nanoseconds).padStart(9, '0').replace(/0+$/, '')}Z`;
 }

@@ -186,4 +186,3 @@ function hexOf(chainId: string): string {
   if (!match) throw isleError('invalidParameter', { message: `invalid chain id: "${chainId}"` });
   return match[1]!;
 }
-

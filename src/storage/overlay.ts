@@ -45,19 +45,21 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     snapshots: join(dataRoot, 'snapshots'),
     trash: join(dataRoot, 'trash'),
     mounts: join(runRoot, 'rootfs'),
+    views: join(runRoot, 'views'),
     /** The lower directory of a root without an image: overlayfs wants one. */
     empty: join(dataRoot, 'snapshots', '.empty'),
   };
   for (const path of Object.values(paths)) mkdirSync(path, { recursive: true, mode: 0o700 });
   // As the kernel's mount table names them.
   paths.mounts = realpathSync(paths.mounts);
+  paths.views = realpathSync(paths.views);
   const trash = new Trash(paths.trash, log);
   const layers = new Layers(paths.layers, store.table<LayerRecord>('layers'), trash);
   const records = store.table<SnapshotRecord>('snapshots');
   return new OverlaySnapshots(paths, layers, records, trash, options.workers ?? createStorageWorkers());
 }
 
-type Paths = Record<'layers' | 'snapshots' | 'trash' | 'mounts' | 'empty', string>;
+type Paths = Record<'layers' | 'snapshots' | 'trash' | 'mounts' | 'views' | 'empty', string>;
 
 class OverlaySnapshots implements Snapshots {
   readonly #paths: Paths;
@@ -214,6 +216,7 @@ class OverlaySnapshots implements Snapshots {
       if (known.has(id)) this.#mounted.add(id);
       else await unmount(target, { detach: true });
     }
+    await sweepViews(this.#paths.views);
     for (const id of await readdir(this.#paths.mounts)) {
       if (!this.#mounted.has(id)) await rmdir(join(this.#paths.mounts, id));
     }
@@ -276,6 +279,13 @@ class OverlaySnapshots implements Snapshots {
     const snapshot = this.#records.all().find(({ parent }) => parent === chainId);
     return snapshot && `container ${snapshot.id}`;
   }
+}
+
+/** Roots put together for a copy that a crash interrupted. Never deletes through what is mounted: rmdir only. */
+async function sweepViews(views: string): Promise<void> {
+  const left = (await mountTable()).filter(({ target }) => target.startsWith(`${views}/`));
+  for (const { target } of left.reverse()) await unmount(target, { detach: true }).catch(ignoreGone);
+  for (const name of await readdir(views)) await rmdir(join(views, name));
 }
 
 /** The root of a container has the owner and mode of its image's, which overlayfs takes from the upper directory. */

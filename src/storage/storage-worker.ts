@@ -4,7 +4,7 @@ import { TreeWalker } from '../host/tar/walk.ts';
 import { openTree, tree } from '../host/tree.ts';
 import { serveThread } from '../lib/threads.ts';
 import { ThreadReceiver, ThreadSender } from '../lib/thread-streams.ts';
-import { extractInto, packPath, statPath, type ExtractRequest } from './copy-paths.ts';
+import { extractInto, makePlace, packPath, statPath, type ExtractRequest } from './copy-paths.ts';
 import { fillDirectory } from './fill.ts';
 import { layerChanges, layerEntry } from './diff.ts';
 import { textOf, type TarEntry } from '../lib/tar/entry.ts';
@@ -16,6 +16,7 @@ export type StorageJob =
   | { kind: 'stat'; root: string; path: string }
   | { kind: 'pack'; root: string; path: string; port: MessagePort }
   | { kind: 'extract'; request: ExtractRequest; port: MessagePort }
+  | { kind: 'makePlace'; root: string; path: string; directory: boolean }
   | { kind: 'fill'; root: string; path: string; target: string };
 
 if (parentPort) serveThread<StorageJob>(parentPort, work);
@@ -34,6 +35,8 @@ async function work(job: StorageJob, onProgress: (value: unknown) => void): Prom
       return sending(job.port, (sender) => packPath(job.root, job.path, sender, onProgress));
     case 'extract':
       return extractInto(job.request, new ThreadReceiver(job.port));
+    case 'makePlace':
+      return makePlace(job.root, job.path, job.directory);
     case 'fill':
       return fillDirectory(job.root, job.path, job.target);
   }

@@ -17,6 +17,8 @@ export interface StorageWorkers {
   stat(root: string, path: string): Promise<FoundPath>;
   pack(root: string, path: string): Promise<{ found: FoundPath; tar: Readable }>;
   extract(request: ExtractRequest, source: AsyncIterable<Buffer>): Promise<void>;
+  /** Makes an empty directory or file at `path` with the directories above it, inside the root. */
+  makePlace(root: string, path: string, directory: boolean): Promise<void>;
   fill(root: string, path: string, target: string): Promise<boolean>;
   close(): Promise<void>;
 }
@@ -39,6 +41,8 @@ export function createStorageWorkers(): StorageWorkers {
       return { found: (await first) as FoundPath, tar };
     },
     extract: (request, source) => extract(pool, request, source),
+    makePlace: async (root, path, directory) =>
+      void (await run({ kind: 'makePlace', root, path, directory })),
     fill: async (root, path, target) => (await run({ kind: 'fill', root, path, target })) as boolean,
     close: () => pool.close(),
   };
@@ -72,7 +76,9 @@ async function extract(
 ): Promise<void> {
   const { port1, port2 } = new MessageChannel();
   const sender = new ThreadSender(port1);
-  const extracted = pool.run({ kind: 'extract', request, port: port2 } satisfies StorageJob, { transfer: [port2] });
+  const extracted = pool.run({ kind: 'extract', request, port: port2 } satisfies StorageJob, {
+    transfer: [port2],
+  });
   const fed = feed(sender, source);
   try {
     await Promise.all([extracted, fed]);

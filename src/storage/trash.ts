@@ -70,7 +70,10 @@ export class Trash {
       try {
         await removeTree(place);
       } catch (err) {
-        this.#log.warn({ err, place }, 'a removed directory could not be deleted; it is tried again on the next start');
+        this.#log.warn(
+          { err, place },
+          'a removed directory could not be deleted; it is tried again on the next start',
+        );
       }
     }
   }

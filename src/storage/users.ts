@@ -8,7 +8,8 @@ export function lookUpUser(root: number, text: string): { uid: number; gid: numb
   const [user = '', group] = text.split(':', 2);
   const entry = records(root, 'etc/passwd').find(([name, , uid]) => name === user || uid === user);
   const uid = numberOf(entry?.[2] ?? user, `user "${user}"`);
-  if (group === undefined || group === '') return { uid, gid: numberOf(entry?.[3] ?? '0', `group of "${user}"`) };
+  if (group === undefined || group === '')
+    return { uid, gid: numberOf(entry?.[3] ?? '0', `group of "${user}"`) };
   const groupEntry = records(root, 'etc/group').find(([name, , gid]) => name === group || gid === group);
   return { uid, gid: numberOf(groupEntry?.[2] ?? group, `group "${group}"`) };
 }

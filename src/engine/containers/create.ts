@@ -138,9 +138,10 @@ async function fillVolumes(ctx: EngineContext, record: ContainerRecord): Promise
   if (wanted.length === 0) return;
   const rootfs = await ctx.snapshots.mount(record.id);
   for (const mount of wanted) {
-    await ctx.queue.run(`volume:${mount.source}`, () =>
-      ctx.volumeFiles.fill(mount.source, rootfs, mount.target),
-    );
+    await ctx.queue.run(`volume:${mount.source}`, async () => {
+      await ctx.volumeFiles.mount(mount.source, ctx.volumes.get(mount.source).options);
+      await ctx.volumeFiles.fill(mount.source, rootfs, mount.target);
+    });
   }
 }
 

@@ -1,16 +1,14 @@
 import type { Readable } from 'node:stream';
 import { isleError } from '../../lib/errors.ts';
+import type { ContainerRoot } from '../../storage/root-view.ts';
 import type { EngineContext } from '../context.ts';
 import type { PathStat } from '../engine.ts';
 import { publishContainer } from './events.ts';
 import type { ContainerRecord } from './record.ts';
-import { isRunning } from './records.ts';
 
 export async function statPath(ctx: EngineContext, reference: string, path: string): Promise<PathStat> {
   const record = ctx.records.find(reference);
-  const place = placeOf(ctx, record, path);
-  if (place) return await ctx.files.stat(place.root, place.path);
-  return await ctx.roots.use(record.id, (root) => ctx.files.stat(root, path));
+  return await ctx.roots.use(record.id, (root) => ctx.files.stat(rootOf(ctx, record, root), path));
 }
 
 export async function readArchive(
@@ -19,14 +17,11 @@ export async function readArchive(
   path: string,
 ): Promise<{ stat: PathStat; tar: Readable }> {
   const record = ctx.records.find(reference);
-  const place = placeOf(ctx, record, path);
-  const archive = place
-    ? await ctx.files.read(place.root, place.path)
-    : await ctx.roots.stream(
-        record.id,
-        (root) => ctx.files.read(root, path),
-        ({ tar }) => tar,
-      );
+  const archive = await ctx.roots.stream(
+    record.id,
+    (root) => ctx.files.read(rootOf(ctx, record, root), path),
+    ({ tar }) => tar,
+  );
   publishContainer(ctx, record, 'archive-path');
   return archive;
 }
@@ -42,9 +37,10 @@ export async function writeArchive(
   const mount = mountAt(record, path);
   if (mount ? mount.readOnly : record.spec.readonlyRootfs)
     throw isleError('readOnlyPath', { what: mount ? 'volume' : 'container rootfs' });
-  const place = placeOf(ctx, record, path);
-  if (place) await ctx.files.write(place.root, place.path, tar, options);
-  else await ctx.roots.use(record.id, (root) => ctx.files.write(root, path, tar, options));
+  const { user } = record.process;
+  await ctx.roots.use(record.id, (root) =>
+    ctx.files.write(rootOf(ctx, record, root), path, tar, { ...options, user }),
+  );
   publishContainer(ctx, record, 'extract-to-dir');
 }
 
@@ -59,22 +55,18 @@ export async function exportContainer(ctx: EngineContext, reference: string): Pr
   return tar;
 }
 
-/** A directory to resolve a path in, and the path in it. */
-interface Place {
-  root: string;
-  path: string;
-}
-
-/**
- * While it runs, a container's own view is used (`/proc/<pid>/root`): volumes and what it mounted itself are in it.
- * In a stopped one, volumes are looked up by their targets. Undefined: the path lies in its root file system.
- */
-function placeOf(ctx: EngineContext, record: ContainerRecord, path: string): Place | undefined {
-  if (isRunning(record.state)) return { root: `/proc/${record.state.pid}/root`, path };
-  const mount = mountAt(record, path);
-  if (!mount || mount.type === 'tmpfs') return undefined;
-  const root = mount.type === 'volume' ? ctx.volumes.get(mount.source).mountpoint : mount.source;
-  return { root, path: normal(path).slice(mount.target.length) || '/' };
+/** Running or not, a container is its root with the volumes and binds of its record, as Docker copies it. */
+function rootOf(ctx: EngineContext, record: ContainerRecord, root: string): ContainerRoot {
+  const mounts = record.mountSpecs
+    .filter(({ type }) => type !== 'tmpfs')
+    .map(({ type, source, subpath, target, readOnly }) => ({
+      source: type === 'volume' ? ctx.volumes.get(source).mountpoint : source,
+      subpath,
+      target,
+      readOnly,
+    }))
+    .sort((a, b) => a.target.length - b.target.length);
+  return { container: record.name, root, readOnly: record.spec.readonlyRootfs, mounts };
 }
 
 /** The innermost mount that holds `path`. */
@@ -85,13 +77,12 @@ function mountAt(record: ContainerRecord, path: string): ContainerRecord['mountS
     .sort((a, b) => b.target.length - a.target.length)[0];
 }
 
-/** `/a/../b//c/` → `/b/c`; a trailing `/.` keeps its meaning to the archive code through `path` itself. */
+/** `/a/../b//c/` → `/b/c` */
 function normal(path: string): string {
   const parts: string[] = [];
   for (const part of path.split('/')) {
     if (part === '..') parts.pop();
     else if (part !== '' && part !== '.') parts.push(part);
   }
-  const clean = `/${parts.join('/')}`;
-  return clean;
+  return `/${parts.join('/')}`;
 }

@@ -58,10 +58,11 @@ function bindOf(mount: MountSpec): WorkloadMount {
 }
 
 async function volumeSource(ctx: EngineContext, mount: MountSpec, held: (() => void)[]): Promise<string> {
-  const { mountpoint } = ctx.volumes.get(mount.source);
+  const { mountpoint, options } = ctx.volumes.get(mount.source);
+  await ctx.volumeFiles.mount(mount.source, options);
   if (!mount.subpath) return mountpoint;
   const opened = await openSubpath(mountpoint, mount.subpath);
-  held.push(opened.close);
+  held.push(() => opened.close());
   return opened.path;
 }
 

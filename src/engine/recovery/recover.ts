@@ -21,6 +21,7 @@ import { now } from '../time.ts';
  * their say. A second run finds nothing to do.
  */
 export async function recover(ctx: EngineContext): Promise<void> {
+  await sweepDisk(ctx);
   const up = ctx.records.all().filter((record) => mayRun(ctx, record));
   const found = await Promise.all(
     up.map(async (record) => ({ record, state: await ctx.runtimeOf(record).recover(record.id) })),
@@ -138,6 +139,12 @@ async function sweepUnknown(ctx: EngineContext, strangers: Stranger[]): Promise<
     await runtime.delete(id);
   }
   await adoptVolumes(ctx);
+}
+
+/** Before anything is mounted or started: root file systems, volumes and directories whose owner is gone. */
+async function sweepDisk(ctx: EngineContext): Promise<void> {
+  const known = new Set(ctx.records.all().map(({ id }) => id));
+  await Promise.all([ctx.snapshots.recover(known), ctx.volumeFiles.recover(), sweepDirectories(ctx)]);
 }
 
 async function sweepDirectories(ctx: EngineContext): Promise<void> {

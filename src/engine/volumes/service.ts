@@ -146,7 +146,7 @@ export class VolumeService implements Volumes {
     intents.add({ kind: 'volume', id: name });
     try {
       failpoint('engine.volume-create.before');
-      await volumeFiles.create(name);
+      await volumeFiles.create(name, request.options);
       failpoint('engine.volume-create.after');
     } catch (error) {
       await volumeFiles.remove(name);
@@ -201,14 +201,9 @@ function mountAttributes(mount: ContainerRecord['mounts'][number]): Record<strin
   };
 }
 
-function checkDriver({ driver, options }: VolumeRequest): void {
+function checkDriver({ driver }: VolumeRequest): void {
   if (driver !== '' && driver !== 'local')
     throw isleError('invalidParameter', {
       message: `error looking up volume plugin ${driver}: Isle has the driver "local" only`,
-    });
-  const [option] = Object.keys(options);
-  if (option !== undefined)
-    throw isleError('invalidParameter', {
-      message: `volume option "${option}" is not supported by Isle: its volumes are plain directories`,
     });
 }

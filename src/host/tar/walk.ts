@@ -1,6 +1,16 @@
 import { constants } from 'node:fs';
 import type { TarEntry, TarType } from '../../lib/tar/entry.ts';
-import { must, O_PATH, SEEK_DATA, SEEK_HOLE, statAt, tree, treeError, xattrsOf, type TreeStat } from '../tree.ts';
+import {
+  must,
+  O_PATH,
+  SEEK_DATA,
+  SEEK_HOLE,
+  statAt,
+  tree,
+  treeError,
+  xattrsOf,
+  type TreeStat,
+} from '../tree.ts';
 
 /** What a walk meets. `chunk` is only valid until the next step. */
 export type WalkStep =

@@ -1,0 +1,105 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, rmdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { bindMount, setReadOnly, unmount } from '../host/mount.ts';
+import { closeFd, O_PATH, openIn } from '../host/paths.ts';
+import { errnoOf } from '../lib/errors.ts';
+import { failpoint } from '../lib/failpoint.ts';
+import type { Logger } from '../lib/log.ts';
+import { Rollback } from '../lib/rollback.ts';
+import type { StorageWorkers } from './storage-workers.ts';
+
+/** A container's root as `docker cp` sees it: its file system with volumes and binds, but without /proc, /dev and tmpfs. */
+export interface ContainerRoot {
+  /** How errors name the container. */
+  container: string;
+  /** The mounted root file system on the host. */
+  root: string;
+  readOnly: boolean;
+  /** Outer targets first. */
+  mounts: { source: string; subpath?: string; target: string; readOnly: boolean }[];
+}
+
+export interface View extends AsyncDisposable {
+  readonly path: string;
+}
+
+/**
+ * The root with its mounts. Without mounts that is the root itself; else they are put together under
+ * `<runRoot>/views/<random>` with each target resolved inside the root, and read-only where the container has it so:
+ * then the kernel refuses writes however a path leads there. What a crash leaves is swept by the snapshots' recovery.
+ */
+export async function openView(
+  { root, readOnly, mounts }: ContainerRoot,
+  { runRoot, workers, log }: { runRoot: string; workers: StorageWorkers; log: Logger },
+): Promise<View> {
+  if (mounts.length === 0) return { path: root, [Symbol.asyncDispose]: async () => {} };
+  await using undo = new Rollback();
+  const path = join(runRoot, 'views', randomBytes(8).toString('hex'));
+  failpoint('view.mount.before');
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  undo.add('directory', () => rmdir(path));
+  await bindMount(root, path, { recursive: false, propagation: 'private' });
+  undo.add('mount', () => unmount(path, { detach: true }));
+  for (const mount of mounts) await addMount(path, mount, workers);
+  if (readOnly) await setReadOnly(path, true);
+  failpoint('view.mount.after');
+  undo.keep();
+  return {
+    path,
+    async [Symbol.asyncDispose]() {
+      try {
+        await unmount(path, { detach: true });
+        await rmdir(path);
+      } catch (err) {
+        log.warn(
+          { err, path },
+          'a view of a container could not be taken down; it is swept on the next start',
+        );
+      }
+    },
+  };
+}
+
+async function addMount(
+  view: string,
+  { source, subpath, target, readOnly }: ContainerRoot['mounts'][number],
+  workers: StorageWorkers,
+): Promise<void> {
+  const opening = subpath ? openIn(source, subpath, O_PATH) : openIn('/', source, O_PATH);
+  const sourceFd = await opening.catch(gone);
+  if (sourceFd === undefined) return;
+  try {
+    const directory = (await stat(`/proc/self/fd/${sourceFd}`)).isDirectory();
+    const targetFd = await openTarget(view, target, directory, workers);
+    try {
+      await bindMount('', '', { sourceFd, targetFd, readOnly, propagation: 'private' });
+    } finally {
+      closeFd(targetFd);
+    }
+  } finally {
+    closeFd(sourceFd);
+  }
+}
+
+/** A container that never started has no place for its mounts yet. */
+async function openTarget(
+  view: string,
+  target: string,
+  directory: boolean,
+  workers: StorageWorkers,
+): Promise<number> {
+  try {
+    return await openIn(view, target, O_PATH);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    await workers.makePlace(view, target, directory);
+    return await openIn(view, target, O_PATH);
+  }
+}
+
+/** A bind whose source the user has removed since: there is nothing to see. */
+function gone(error: unknown): undefined {
+  if (errnoOf(error) === 'ENOENT') return undefined;
+  throw error;
+}
