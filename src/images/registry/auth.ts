@@ -107,7 +107,7 @@ export class Authorizer {
     return { method: 'GET', url, headers: { authorization: basic } };
   }
 
-  /** The realm comes from the registry: credentials for an HTTPS registry must not leave over plain HTTP. */
+  /** The realm comes from the registry: credentials leave over plain HTTP only to a host that is allowed to be insecure. */
   #realm(challenge: Challenge): URL {
     const text = challenge.parameters.get('realm') ?? '';
     const url = URL.parse(text);
@@ -117,8 +117,7 @@ export class Authorizer {
         what: `with a token server that ${why}: ${text.slice(0, 200)}`,
       });
     if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:')) throw wrong('is not an http(s) URL');
-    const plain = url.protocol === 'http:';
-    if (plain && !this.#endpoint.insecure && !isInsecure(url.host, this.#connections.config))
+    if (url.protocol === 'http:' && !isInsecure(url.host, this.#connections.config))
       throw wrong('is not protected by TLS');
     url.username = url.password = url.hash = '';
     return url;
