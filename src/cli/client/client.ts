@@ -70,7 +70,6 @@ export class Client {
     const streamed = isReadable(body);
     const response = await this.#request(method, path, options, {
       ...(body === undefined ? {} : { 'content-type': streamed ? 'application/x-tar' : 'application/json' }),
-      connection: 'close',
     });
     if (response.status >= 400) throw await ApiError.from(response);
     return response;

@@ -41,11 +41,12 @@ export async function httpRequest(request: HttpRequest): Promise<HttpResponse> {
   const { body } = request;
   if (typeof body === 'object') {
     socket.write(`${formatHead(request)}transfer-encoding: chunked\r\n\r\n`);
-    const sent = pipeline(body, new ChunkWriter(socket));
+    const writer = new ChunkWriter(socket);
+    const sent = pipeline(body, writer);
     // An answer may come before the end of what we send, and end the sending: then the answer is what counts.
+    void head.then(() => writer.destroy()).catch(() => {});
     const failed = sent.then(() => head);
     failed.catch(() => {});
-    head.catch(() => {});
     return Promise.race([head, failed]);
   }
   const length =
@@ -81,11 +82,15 @@ class ChunkWriter extends Writable {
   override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
     // An empty chunk would be the end of the body.
     if (chunk.length === 0) return done();
-    this.#socket.cork();
-    this.#socket.write(`${chunk.length.toString(16)}\r\n`);
-    this.#socket.write(chunk);
-    this.#socket.write('\r\n', done);
-    this.#socket.uncork();
+    // Reading comes first: a write after the engine has refused and hung up would take its answer with it.
+    setImmediate(() => {
+      if (this.destroyed) return done();
+      this.#socket.cork();
+      this.#socket.write(`${chunk.length.toString(16)}\r\n`);
+      this.#socket.write(chunk);
+      this.#socket.write('\r\n', done);
+      this.#socket.uncork();
+    });
   }
 
   override _final(done: (error?: Error | null) => void): void {
@@ -129,13 +134,13 @@ function readHead(socket: Socket, method: string): Promise<HttpResponse> {
       if (!parsed) return fail(new Failure('the engine does not speak HTTP'));
       if (parsed.status === 100) return onData(Buffer.alloc(0));
       stop();
-      if (received.length > 0) socket.unshift(received);
-      const upgraded = parsed.status === 101 ? socket : undefined;
-      resolve({
-        ...parsed,
-        upgraded,
-        body: upgraded ? Readable.from([]) : new Body(socket, lengthOf(parsed, method)),
-      });
+      if (parsed.status === 101) {
+        if (received.length > 0) socket.unshift(received);
+        resolve({ ...parsed, upgraded: socket, body: Readable.from([]) });
+      } else {
+        const body = new Body(socket, lengthOf(parsed, method), received);
+        resolve({ ...parsed, upgraded: undefined, body });
+      }
     };
     socket.on('data', onData).on('end', onEnd).on('error', onError).on('close', onEnd);
   });
@@ -179,17 +184,21 @@ class Body extends Readable {
   #state: 'size' | 'data' | 'after-data' | 'trailer' = 'size';
   #complete = false;
 
-  constructor(socket: Socket, mode: Length) {
+  /** @param received what came with the head. */
+  constructor(socket: Socket, mode: Length, received: Buffer) {
     super();
     this.#socket = socket;
     this.#mode = mode;
     if (typeof mode === 'number') this.#left = mode;
+    // Who reads gets the error; it may happen before anyone does.
+    this.on('error', () => {});
     socket.on('data', (chunk: Buffer) => this.#take(chunk));
     socket.on('end', () => this.#ended());
     socket.on('close', () => this.#ended());
-    socket.on('error', (error) => this.destroy(error));
+    socket.on('error', (error) => (this.#complete ? undefined : this.destroy(error)));
+    socket.pause();
     if (mode === 0) this.#finish();
-    else socket.pause();
+    else if (received.length > 0) this.#take(received);
   }
 
   override _read(): void {
