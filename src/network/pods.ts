@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { EndpointSpec } from '../engine/model.ts';
 import { NetworkJob } from '../host/network-job.ts';
-import { deleteLink, listLinks } from '../host/netlink.ts';
+import { deleteLink, listLinks, setLink } from '../host/netlink.ts';
 import { isleError } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import { Rollback } from '../lib/rollback.ts';
@@ -175,6 +175,26 @@ export class Pods {
     );
     records.pods.put(podId, { ...pod, request, endpoints });
     names.set(podId, endpoints);
+  }
+
+  /**
+   * After a restart: an endpoint that was not finished, or not quite removed, has no cable and goes; a cable whose
+   * bridge had to be made again is plugged in.
+   */
+  async mendCables(running: ReadonlySet<string>): Promise<void> {
+    const { records, networks } = this.#options;
+    const links = new Map((await listLinks()).map((link) => [link.name, link]));
+    const job = new NetworkJob();
+    for (const pod of records.pods.all().filter(({ podId }) => running.has(podId))) {
+      const endpoints = pod.endpoints.filter(({ hostLink }) => hostLink === '' || links.has(hostLink));
+      if (endpoints.length < pod.endpoints.length) records.pods.put(pod.podId, { ...pod, endpoints });
+      for (const { hostLink, networkId } of endpoints) {
+        const bridge = networks.find(networkId)?.record.bridge;
+        if (hostLink === '' || !bridge || links.get(hostLink)?.master === links.get(bridge)?.index) continue;
+        job.route([setLink(hostLink, { master: bridge, up: true })]);
+      }
+    }
+    await job.run();
   }
 
   /** After a restart, for a pod that runs: what lives in this process is made anew, the rest is there. */

@@ -167,8 +167,9 @@ class KernelNetwork implements Network {
       this.#networks.commit(network);
     }
     await this.#repairBridges();
-    const pods = this.#records.pods.all();
+    await this.#pods.mendCables(running);
     this.#takeAddresses();
+    const pods = this.#records.pods.all();
     const alive = pods.filter((pod) => running.has(pod.podId));
     await this.#firewall.start([
       ...this.#bridged().flatMap((network) => networkElements(rulesOf(network))),

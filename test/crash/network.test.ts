@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { listLinks } from '../../src/host/netlink.ts';
+import { run } from '../../src/host/run.ts';
+import { linkPrefix } from '../../src/network/endpoints.ts';
+import type { Network } from '../../src/network/network.ts';
+import { crashAt } from '../fixtures/network-crash.ts';
+import { inPod } from '../fixtures/network.ts';
+
+/** Every failpoint of the room, read from its sources. */
+const points = globSync('src/network/**/*.ts', { cwd: join(import.meta.dirname, '../..') }).flatMap((file) =>
+  [...readFileSync(join(import.meta.dirname, '../..', file), 'utf8').matchAll(/failpoint\('([^']+)'\)/g)].map(
+    (match) => match[1]!,
+  ),
+);
+
+describe('a daemon killed while it works on networks', () => {
+  assert.ok(points.length > 20, 'the failpoints were found');
+  for (const point of ['none', ...points]) test(`at ${point}`, () => killAt(point));
+});
+
+async function killAt(point: string): Promise<void> {
+  const crash = await crashAt(point);
+  const { instance, root, running, created } = crash;
+  try {
+    const network = await crash.reopen();
+    await check(network, instance, root, running);
+    if (created) assert.equal(network.get('extra').name, 'extra');
+    const before = await kernelState(instance, root);
+    await network.recover(new Set(running));
+    assert.deepEqual(await kernelState(instance, root), before, 'a second reconcile has nothing to do');
+  } finally {
+    assert.deepEqual(await crash.dispose(), []);
+  }
+}
+
+/** What was acknowledged works, and the kernel has nothing else. */
+async function check(network: Network, instance: string, root: string, running: string[]): Promise<void> {
+  for (const id of ['p1', 'p2', 'p3'])
+    assert.equal(network.attachment(id) !== undefined, running.includes(id), id);
+  const pods = running.map((id) => network.attachment(id)!);
+  for (const pod of pods) {
+    const gateway = pod.endpoints[0]!.ipv4?.gateway;
+    if (gateway) assert.equal((await inPod(pod, 'ping', '-c1', '-W4', gateway)).code, 0, pod.podId);
+  }
+  const namespaces = await readdir(join(root, 'netns'));
+  assert.deepEqual(namespaces.toSorted(), pods.map((pod) => pod.netnsPath!.split('/').at(-1)!).toSorted());
+  const links = (await listLinks()).filter(({ name }) => name.startsWith(linkPrefix(instance)));
+  const cables = pods.flatMap((pod) => pod.endpoints).filter(({ interfaceName }) => interfaceName !== '');
+  assert.equal(links.length, cables.length, 'one link for each endpoint');
+}
+
+async function kernelState(instance: string, root: string): Promise<unknown> {
+  const links = (await listLinks()).map(({ name }) => name);
+  const { stdout } = await run('nft', ['list', 'table', 'inet', instance]);
+  return {
+    links: links
+      .filter((name) => name.startsWith(linkPrefix(instance)) || name.startsWith(instance))
+      .toSorted(),
+    rules: stdout,
+    namespaces: (await readdir(join(root, 'netns'))).toSorted(),
+  };
+}
