@@ -29,6 +29,7 @@ export async function serveStreams(socket: Socket, streams: Streams, options: Se
     gone.abort(new DOMException('the client is gone', 'AbortError'));
     left.reject(gone.signal.reason);
   });
+  socket.once('end', () => probe(socket));
   const output = Promise.all([
     pump(streams.stdout, options.stdout, 'stdout', socket, options, activity, gone.signal),
     pump(streams.stderr, options.stderr, 'stderr', socket, options, activity, gone.signal),
@@ -117,6 +118,20 @@ async function silentAfter(
     setTimeout(resolve, quiet / 2).unref();
     await promise;
   }
+}
+
+/** milliseconds between two looks whether a client that half-closed is still there */
+const probing = 1000;
+
+/**
+ * The end of a client's input may be all that it says, or it may be gone. A write of nothing tells: the kernel lets
+ * it pass while the other side reads, and fails it when a UNIX socket's other end is closed. Without it, a client
+ * that leaves a silent process would keep its connection for ever.
+ */
+function probe(socket: Socket): void {
+  if (socket.destroyed || socket.writableEnded) return;
+  if (socket.writableLength === 0) socket.write(Buffer.alloc(0));
+  setTimeout(() => probe(socket), probing).unref();
 }
 
 /** milliseconds */

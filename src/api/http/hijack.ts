@@ -16,7 +16,7 @@ export function hijack(
 ): Socket {
   const socket = request.socket;
   const head = connections.upgrade(request);
-  response.detachSocket(socket);
+  letGo(response, socket);
   if (head === undefined) leaveHttp(request, socket);
   socket.setTimeout(0);
   connections.hijacked(socket);
@@ -29,6 +29,11 @@ export function hijack(
   );
   if (head !== undefined && head.length > 0) socket.unshift(head);
   return socket;
+}
+
+/** Takes the response off its socket, where it still is: Node does so itself when a body comes after the upgrade. */
+export function letGo(response: ServerResponse, socket: Socket): void {
+  if (Reflect.get(socket, '_httpMessage') === response) response.detachSocket(socket);
 }
 
 /** The face of Node's HTTP parser as far as letting go of it needs; each member may be absent in another Node. */

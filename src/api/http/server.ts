@@ -13,6 +13,7 @@ import { currentVersion, formatVersion } from './api-version.ts';
 import { Call, type Route } from './call.ts';
 import { Connections } from './connections.ts';
 import { guardTcp, type TcpAccess } from './host-guard.ts';
+import { letGo } from './hijack.ts';
 import { errorAnswer } from './http-errors.ts';
 import { listenTcp, listenUnix } from './listen.ts';
 import type { Answer, Reply } from './reply.ts';
@@ -166,7 +167,7 @@ function upgradeResponse(request: IncomingMessage, socket: Socket): ServerRespon
   response.shouldKeepAlive = false;
   response.assignSocket(socket);
   response.on('finish', () => {
-    response.detachSocket(socket);
+    letGo(response, socket);
     socket.destroySoon();
   });
   return response;
