@@ -1,6 +1,5 @@
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
-import type { Readable, Writable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import type { Streams } from '../../engine/runtime.ts';
 import { DetachFilter } from '../http/detach-keys.ts';
 import { frame } from '../http/frames.ts';
@@ -21,7 +20,7 @@ export interface SessionOptions {
  * Joins a client's connection and a process's streams until the output ends, the client leaves by the detach keys
  * or goes away. A client that only half-closes has ended its input and still gets all output.
  */
-export async function serveStreams(socket: Socket, streams: Streams, options: SessionOptions): Promise<void> {
+export async function serveStreams(socket: Duplex, streams: Streams, options: SessionOptions): Promise<void> {
   const gone = new AbortController();
   const activity = { last: performance.now(), blocked: 0 };
   const left = Promise.withResolvers<never>();
@@ -53,7 +52,7 @@ async function pump(
   source: Readable,
   wanted: boolean,
   name: 'stdout' | 'stderr',
-  socket: Socket,
+  socket: Duplex,
   { tty }: SessionOptions,
   activity: { last: number; blocked: number },
   signal: AbortSignal,
@@ -75,7 +74,7 @@ async function pump(
 
 /** Resolves when the client detaches; never otherwise. */
 async function readInput(
-  socket: Socket,
+  socket: Duplex,
   stdin: Writable | undefined,
   options: SessionOptions,
   signal: AbortSignal,
@@ -128,7 +127,7 @@ const probing = 1000;
  * it pass while the other side reads, and fails it when a UNIX socket's other end is closed. Without it, a client
  * that leaves a silent process would keep its connection for ever.
  */
-function probe(socket: Socket): void {
+function probe(socket: Duplex): void {
   if (socket.destroyed || socket.writableEnded) return;
   if (socket.writableLength === 0) socket.write(Buffer.alloc(0));
   setTimeout(() => probe(socket), probing).unref();
@@ -141,7 +140,7 @@ const lingering = 10_000;
  * Ends the connection and keeps reading until the client closes too: a UNIX socket closed with unread input gives
  * the client a reset in place of the end.
  */
-export function finish(socket: Socket): void {
+export function finish(socket: Duplex): void {
   if (socket.destroyed) return;
   socket.end();
   socket.resume();

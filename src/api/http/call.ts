@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { FastifyReply } from 'fastify';
 import { type ApiVersion, currentVersion, parseVersion } from './api-version.ts';
 import type { Connections } from './connections.ts';
@@ -82,7 +82,7 @@ export class Call {
   }
 
   /** Takes the connection out of HTTP (see {@link hijack}); the handler then answers `taken`. */
-  hijack(contentType: string): Socket {
+  hijack(contentType: string): Duplex {
     return hijack(this.request, this.#take(), this.#connections, contentType);
   }
 

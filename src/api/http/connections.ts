@@ -1,5 +1,11 @@
 import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+
+/** What Node's `upgrade` event gives. The stream is the socket, or stands for it while a body is still to come. */
+export interface Upgrade {
+  stream: Duplex;
+  head: Buffer;
+}
 
 /**
  * What is known of requests besides their headers: the API version their path named, and the bytes that came
@@ -7,8 +13,8 @@ import type { Socket } from 'node:net';
  */
 export class Connections {
   readonly #versions = new WeakMap<IncomingMessage, string>();
-  readonly #upgrades = new WeakMap<IncomingMessage, Buffer>();
-  readonly #hijacked = new Set<Socket>();
+  readonly #upgrades = new WeakMap<IncomingMessage, Upgrade>();
+  readonly #hijacked = new Set<Duplex>();
 
   setVersion(request: IncomingMessage, version: string): void {
     this.#versions.set(request, version);
@@ -18,15 +24,15 @@ export class Connections {
     return this.#versions.get(request);
   }
 
-  setUpgrade(request: IncomingMessage, head: Buffer): void {
-    this.#upgrades.set(request, head);
+  setUpgrade(request: IncomingMessage, upgrade: Upgrade): void {
+    this.#upgrades.set(request, upgrade);
   }
 
-  upgrade(request: IncomingMessage): Buffer | undefined {
+  upgrade(request: IncomingMessage): Upgrade | undefined {
     return this.#upgrades.get(request);
   }
 
-  hijacked(socket: Socket): void {
+  hijacked(socket: Duplex): void {
     this.#hijacked.add(socket);
     socket.once('close', () => this.#hijacked.delete(socket));
   }

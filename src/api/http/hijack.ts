@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Connections } from './connections.ts';
 
 /**
@@ -13,27 +14,27 @@ export function hijack(
   response: ServerResponse,
   connections: Connections,
   contentType: string,
-): Socket {
-  const socket = request.socket;
-  const head = connections.upgrade(request);
-  letGo(response, socket);
-  if (head === undefined) leaveHttp(request, socket);
-  socket.setTimeout(0);
-  connections.hijacked(socket);
+): Duplex {
+  const upgrade = connections.upgrade(request);
+  const stream = upgrade?.stream ?? request.socket;
+  letGo(response, stream);
+  if (!upgrade) leaveHttp(request, request.socket);
+  request.socket.setTimeout(0);
+  connections.hijacked(stream);
   // A reset by the client ends the streams through 'close'; unheard, it would end the daemon.
-  socket.on('error', () => socket.destroy());
-  socket.write(
-    head === undefined
-      ? `HTTP/1.1 200 OK\r\nContent-Type: ${contentType}\r\n\r\n`
-      : `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${contentType}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`,
+  stream.on('error', () => stream.destroy());
+  stream.write(
+    upgrade
+      ? `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${contentType}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`
+      : `HTTP/1.1 200 OK\r\nContent-Type: ${contentType}\r\n\r\n`,
   );
-  if (head !== undefined && head.length > 0) socket.unshift(head);
-  return socket;
+  if (upgrade && upgrade.head.length > 0) stream.unshift(upgrade.head);
+  return stream;
 }
 
 /** Takes the response off its socket, where it still is: Node does so itself when a body comes after the upgrade. */
-export function letGo(response: ServerResponse, socket: Socket): void {
-  if (Reflect.get(socket, '_httpMessage') === response) response.detachSocket(socket);
+export function letGo(response: ServerResponse, socket: Duplex): void {
+  if (Reflect.get(socket, '_httpMessage') === response) response.detachSocket(socket as Socket);
 }
 
 /** The face of Node's HTTP parser as far as letting go of it needs; each member may be absent in another Node. */

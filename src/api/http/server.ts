@@ -3,6 +3,7 @@ import { unlink } from 'node:fs/promises';
 import { createServer as createHttpServer, ServerResponse } from 'node:http';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import type { Engine } from '../../engine/engine.ts';
 import { isleError } from '../../lib/errors.ts';
@@ -43,9 +44,9 @@ export async function createServer(options: ApiServerOptions): Promise<ApiServer
 
   const newServer = (): Server => {
     const server = createHttpServer(httpOptions, (request, response) => app.routing(request, response));
-    server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-      connections.setUpgrade(request, head);
-      app.routing(request, upgradeResponse(request, socket));
+    server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
+      connections.setUpgrade(request, { stream, head });
+      app.routing(request, upgradeResponse(request, stream));
     });
     servers.push(server);
     return server;
@@ -162,13 +163,13 @@ function send(reply: FastifyReply, answer: Answer): FastifyReply {
 }
 
 /** The response to a request that came with `Upgrade`, while it is not yet decided that it is hijacked. */
-function upgradeResponse(request: IncomingMessage, socket: Socket): ServerResponse {
+function upgradeResponse(request: IncomingMessage, stream: Duplex): ServerResponse {
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
-  response.assignSocket(socket);
+  response.assignSocket(stream as Socket);
   response.on('finish', () => {
-    letGo(response, socket);
-    socket.destroySoon();
+    letGo(response, stream);
+    stream.end(() => stream.destroy());
   });
   return response;
 }
