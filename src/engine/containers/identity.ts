@@ -1,6 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../../lib/errors.ts';
+import type { Attachment } from '../../network/network.ts';
 import type { EngineContext } from '../context.ts';
 import { stateDirOf } from './paths.ts';
 import type { PodNetwork } from './pod-network.ts';
@@ -23,6 +24,29 @@ export async function writeNetworkFiles(
   await Promise.all([
     write(directory, 'hosts', pod.hosts),
     write(directory, 'resolv.conf', pod.resolvConf ?? ''),
+  ]);
+}
+
+/**
+ * The pod of a running container joined or left a network: its files say so from now on. One that was edited inside
+ * is left as it is.
+ */
+export async function refreshNetworkFiles(
+  ctx: EngineContext,
+  record: ContainerRecord,
+  before: Attachment | undefined,
+): Promise<void> {
+  const after = ctx.network.attachment(record.podId);
+  if (before === undefined || after === undefined) return;
+  const directory = stateDirOf(ctx, record.id);
+  const refresh = async (name: string, was: string, is: string): Promise<void> => {
+    if (was === is || (await readFile(join(directory, name), 'utf8')) !== was) return;
+    // In place: the file is mounted in the container.
+    await write(directory, name, is);
+  };
+  await Promise.all([
+    refresh('hosts', before.hosts, after.hosts),
+    refresh('resolv.conf', before.resolvConf, after.resolvConf),
   ]);
 }
 

@@ -1,5 +1,6 @@
 import { isleError } from '../../lib/errors.ts';
 import type { NetworkRecord, NetworkSpec } from '../../network/network.ts';
+import { refreshNetworkFiles } from '../containers/identity.ts';
 import { ownsPod } from '../containers/pod-network.ts';
 import type { ContainerRecord } from '../containers/record.ts';
 import { isRunning } from '../containers/records.ts';
@@ -63,7 +64,11 @@ export class NetworkService implements Networks {
         throw isleError('forbidden', {
           message: `endpoint with name ${record.name} already exists in network ${net.name}`,
         });
-      if (isRunning(record.state)) await this.#ctx.network.connect(id, net.id, endpoint);
+      const before = this.#ctx.network.attachment(record.podId);
+      if (isRunning(record.state)) {
+        await this.#ctx.network.connect(id, net.id, endpoint);
+        await refreshNetworkFiles(this.#ctx, record, before);
+      }
       this.#ctx.store.transaction(() => {
         this.#setNetworks(record, { ...record.spec.networks, [net.name]: endpoint });
         this.#publish('connect', net, { container: id });
@@ -83,7 +88,11 @@ export class NetworkService implements Networks {
       const key = memberOf(record, net);
       if (key === undefined)
         throw isleError('forbidden', { message: `container ${id} is not connected to network ${net.name}` });
-      if (isRunning(record.state)) await this.#ctx.network.disconnect(id, net.id);
+      const before = this.#ctx.network.attachment(record.podId);
+      if (isRunning(record.state)) {
+        await this.#ctx.network.disconnect(id, net.id);
+        await refreshNetworkFiles(this.#ctx, record, before);
+      }
       this.#ctx.store.transaction(() => {
         this.#forget(record, net, key);
         this.#publish('disconnect', net, { container: id });
