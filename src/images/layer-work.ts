@@ -126,7 +126,7 @@ export class LayerWork {
   ) {
     const { content, connections } = this.#parts;
     if (content.has(layer.digest)) return;
-    emit({ kind: 'waiting' });
+    if (this.#downloads.isFull) emit({ kind: 'waiting' });
     using _slot = await this.#downloads.acquire(signal);
     await downloadBlob(repository, content, layer, {
       connections,

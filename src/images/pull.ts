@@ -5,13 +5,12 @@ import { parseImageConfig, type ParsedConfig } from './config-parse.ts';
 import type { ImageIndex } from './image-index.ts';
 import type { Image, PullOptions } from './images.ts';
 import { LayerWork, type LayerParts, type LayerSpec } from './layer-work.ts';
-import { maxConfigBytes } from './manifest.ts';
 import type { Pins } from './pins.ts';
 import { formatPlatform, satisfiesPlatform } from './platform.ts';
 import { layerLines } from './progress.ts';
 import { familiarName, parseReference, withDefaultTag, type Reference } from './reference.ts';
 import { imageRecord, layersOf } from './register.ts';
-import { downloadBlob } from './registry/download.ts';
+import { fetchBlob } from './registry/download.ts';
 import { RemoteRepository } from './registry/repository.ts';
 import { pullError } from './registry/user-errors.ts';
 import { resolveImage, type ResolvedImage } from './resolve.ts';
@@ -58,7 +57,7 @@ export class Puller {
 
   async #pullOne(ref: Reference, options: PullOptions): Promise<Image> {
     const { signal, onProgress } = options;
-    const { index, pins, connections } = this.#parts;
+    const { index, pins, connections, content } = this.#parts;
     const repository = new RemoteRepository(connections, ref, options.auth);
     const image = await resolveImage(repository, ref, { platform: options.platform, signal });
     onProgress({ status: `Pulling from ${ref.path}`, id: ref.digest ?? ref.tag });
@@ -70,10 +69,12 @@ export class Puller {
       ...manifest.layers.map(({ digest }) => digest),
     ];
     using _blobs = await pins.pin(blobs);
-    const config = await this.#configuration(repository, image, ref, signal);
+    const { config, bytes } = await this.#configuration(repository, image, ref, signal);
     const specs = layerSpecs(image, config);
     using _layers = await pins.pin(specs.map(({ chainId }) => chainId));
-    await this.#bringLayers(repository, specs, options);
+    // Written while the layers come: each write waits for the disk.
+    const written = Promise.all([content.put(bytes), content.put(image.content)]);
+    await this.#bringLayers(repository, specs, options, written);
     return await this.#record(ref, image, onProgress, index);
   }
 
@@ -82,11 +83,11 @@ export class Puller {
     image: ResolvedImage,
     ref: Reference,
     signal: AbortSignal | undefined,
-  ): Promise<ParsedConfig> {
+  ): Promise<{ config: ParsedConfig; bytes: Buffer }> {
     const { content, connections } = this.#parts;
     const descriptor = image.manifest.config;
-    await downloadBlob(repository, content, descriptor, { connections, signal });
-    const config = parseImageConfig(await content.read(descriptor.digest, maxConfigBytes), descriptor.digest);
+    const bytes = await fetchBlob(repository, content, descriptor, { connections, signal });
+    const config = parseImageConfig(bytes, descriptor.digest);
     const actual = { os: config.os, architecture: config.architecture, variant: config.variant };
     if (config.os !== 'linux' || (image.wanted && !satisfiesPlatform(actual, image.wanted)))
       throw isleError('platformMismatch', {
@@ -94,11 +95,16 @@ export class Puller {
         wanted: formatPlatform(image.wanted ?? { os: 'linux', architecture: config.architecture }),
         actual: formatPlatform(actual),
       });
-    return config;
+    return { config, bytes };
   }
 
-  /** All layers at once; the first that fails ends the others (what they verified stays). */
-  async #bringLayers(repository: RemoteRepository, specs: LayerSpec[], options: PullOptions): Promise<void> {
+  /** All layers at once, `beside` other work; the first that fails ends the others (what they verified stays). */
+  async #bringLayers(
+    repository: RemoteRepository,
+    specs: LayerSpec[],
+    options: PullOptions,
+    beside: Promise<unknown>,
+  ): Promise<void> {
     const { onProgress, signal } = options;
     const failed = new AbortController();
     const either = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal;
@@ -111,16 +117,11 @@ export class Puller {
       });
       return !here;
     });
-    const running = missing.map(async (layer) => {
-      try {
-        const onEvent = layerLines(layer, onProgress);
-        await this.#layers.bring(layer, repository, { signal: either, onEvent });
-      } catch (error) {
-        failed.abort(error);
-        throw error;
-      }
+    const running = missing.map((layer) => {
+      const onEvent = layerLines(layer, onProgress);
+      return this.#layers.bring(layer, repository, { signal: either, onEvent });
     });
-    await Promise.allSettled(running);
+    await Promise.all([...running, beside].map((one) => one.catch((error: unknown) => failed.abort(error))));
     signal?.throwIfAborted();
     failed.signal.throwIfAborted();
   }
@@ -131,7 +132,6 @@ export class Puller {
     onProgress: PullOptions['onProgress'],
     index: ImageIndex,
   ): Promise<Image> {
-    await this.#parts.content.put(image.content);
     const record = await imageRecord(this.#parts, image.descriptor);
     const known = index.imageOf(ref)?.id === record.id;
     const byDigest: Reference = { domain: ref.domain, path: ref.path, digest: image.digest };

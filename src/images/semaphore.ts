@@ -7,6 +7,11 @@ export class Semaphore {
     this.#free = slots;
   }
 
+  /** True when the next one has to wait. */
+  get isFull(): boolean {
+    return this.#free === 0;
+  }
+
   /** Resolves with the release once there is room. Throws the abort reason. */
   async acquire(signal?: AbortSignal): Promise<Disposable> {
     signal?.throwIfAborted();

@@ -1,4 +1,5 @@
-import { isIsleError } from '../../lib/errors.ts';
+import { createHash } from 'node:crypto';
+import { isIsleError, isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import type { BlobSource, ContentStore, Descriptor, Ingest } from '../content-store.ts';
 import { NetworkError, type Connections } from './connections.ts';
@@ -44,6 +45,44 @@ export async function downloadBlob(
     await ingest.close();
   }
   if (!content.has(blob.digest)) await downloadBlob(repository, content, blob, options);
+}
+
+/**
+ * A small blob (a configuration) into memory, verified; it is not stored. What is here already is read from the
+ * store. Throws `blobMismatch` and what the registry layer throws.
+ */
+export async function fetchBlob(
+  repository: RemoteRepository,
+  content: ContentStore,
+  blob: Descriptor,
+  options: { connections: Connections; signal?: AbortSignal },
+): Promise<Buffer> {
+  if (content.has(blob.digest)) return content.read(blob.digest, blob.size);
+  const { connections, signal } = options;
+  const bytes = await withRetries(
+    { timeouts: connections.timeouts, tries, signal, persistent: true },
+    async () => {
+      const { body } = await repository.blob(blob, 0, { signal });
+      const pieces: Buffer[] = [];
+      let length = 0;
+      for await (const piece of body) {
+        length += piece.length;
+        if (length > blob.size)
+          throw mismatch(blob, `more than the ${blob.size} bytes it should have were sent`);
+        pieces.push(piece);
+      }
+      if (length < blob.size)
+        throw new NetworkError(repository.ref.domain, 'the answer was cut short', undefined);
+      return Buffer.concat(pieces);
+    },
+  );
+  const actual = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+  if (actual !== blob.digest) throw mismatch(blob, `its content has the digest ${actual}`);
+  return bytes;
+}
+
+function mismatch(blob: Descriptor, why: string): Error {
+  return isleError('blobMismatch', { digest: blob.digest, why });
 }
 
 async function fill(
