@@ -3,7 +3,7 @@ import { chmod, chown, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { mountTable, overlayMount, unmount } from '../host/mount.ts';
-import { treeUsage } from '../host/tree-async.ts';
+import { spreadDirectories, treeUsage } from '../host/tree-async.ts';
 import { errnoOf, isleError } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
@@ -50,6 +50,7 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     empty: join(dataRoot, 'snapshots', '.empty'),
   };
   for (const path of Object.values(paths)) mkdirSync(path, { recursive: true, mode: 0o700 });
+  for (const path of [paths.layers, paths.snapshots]) spreadDirectories(path);
   // As the kernel's mount table names them.
   paths.mounts = realpathSync(paths.mounts);
   paths.views = realpathSync(paths.views);
