@@ -4,22 +4,23 @@ import { Failure } from './failure.ts';
 import { messageOf } from '../lib/errors.ts';
 
 /**
- * Does one thing to each of `names`, several at a time, and prints each name when it is done (in the order
- * given). Those that fail are named on stderr; exit code 1 when any did.
+ * Does one thing to each of `names`, several at a time, and prints each name (or what the action says, nothing for
+ * null) when it is done, in the order given. Those that fail are named on stderr; exit code 1 when any did.
  */
 export async function eachName(
   context: Context,
   names: readonly string[],
-  action: (name: string) => Promise<string | void>,
+  action: (name: string) => Promise<string | void | null>,
 ): Promise<number> {
   const pending = [...names.entries()];
-  const outcomes = names.map(() => Promise.withResolvers<string>());
+  const outcomes = names.map(() => Promise.withResolvers<string | null>());
   for (const { promise } of outcomes) promise.catch(() => {});
   const worker = async () => {
     for (let next = pending.shift(); next; next = pending.shift()) {
       const [at, name] = next;
       try {
-        outcomes[at]!.resolve((await action(name)) ?? name);
+        const said = await action(name);
+        outcomes[at]!.resolve(said === undefined ? name : said);
       } catch (error) {
         outcomes[at]!.reject(error as Error);
       }
@@ -29,7 +30,8 @@ export async function eachName(
   let code = 0;
   for (const { promise } of outcomes) {
     try {
-      context.out.line(await promise);
+      const said = await promise;
+      if (said !== null) context.out.line(said);
     } catch (error) {
       // Alone, it gets a hint and its own exit code; an engine that does not run is said once.
       if (names.length === 1 || (error instanceof Failure && !(error instanceof ApiError))) throw error;

@@ -25,7 +25,9 @@ export const command = defineCommand({
         // As Docker's: forcing away what is already away is no error worth an exit code.
         if (!(flags.force && error instanceof ApiError && error.status === 404)) throw error;
         context.err.line(`isle: ${error.message}`);
+        return null;
       }
+      return undefined;
     });
   },
 });

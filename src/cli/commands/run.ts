@@ -4,6 +4,7 @@ import { createContainer } from '../container/create.ts';
 import { containerFlags } from '../container/flags.ts';
 import { Failure } from '../failure.ts';
 import { boolean, booleanOn, text } from '../flags.ts';
+import { terminalSize } from '../session/size.ts';
 import { runInForeground } from '../session/foreground.ts';
 
 const flags = {
@@ -36,6 +37,8 @@ export const command = defineCommand({
         exitCode: 125,
         hint: 'leave out -t to pipe something in',
       });
+    const size = body.Tty && !flags.detach ? terminalSize() : undefined;
+    if (size) body.HostConfig.ConsoleSize = [size.rows, size.columns];
     const id = await createContainer(context, flags, body);
     const start = () => context.client.post(`/containers/${id}/start`);
     if (flags.detach) {

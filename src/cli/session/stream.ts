@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import type { Hijacked } from '../client/client.ts';
 import type { Context } from '../context.ts';
@@ -102,7 +103,7 @@ export class StreamSession {
     input.on('data', onData);
     input.once('end', onEnd);
     input.once('error', onEnd);
-    if (raw) input.setRawMode(true);
+    if (raw) makeRaw(input);
     this.#restore.push(() => {
       input.off('data', onData);
       input.off('end', onEnd);
@@ -112,4 +113,13 @@ export class StreamSession {
       input.unref();
     });
   }
+}
+
+/**
+ * Node's raw mode still turns newlines into carriage return and newline, which breaks programs that draw: output
+ * processing goes, too. Leaving raw mode (libuv does it at every exit) brings all of it back.
+ */
+function makeRaw(input: NodeJS.ReadStream): void {
+  input.setRawMode(true);
+  spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] });
 }
