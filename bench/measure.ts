@@ -1,0 +1,56 @@
+/** Timing and memory, as the tables need them. */
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+
+/** Milliseconds from spawning `command` to its exit; throws with its output when it fails. */
+export function timeCommand(command: string[], env: NodeJS.ProcessEnv): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const started = performance.now();
+    const child = spawn(command[0]!, command.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    child.stdout.on('data', (data: Buffer) => (output += data.toString()));
+    child.stderr.on('data', (data: Buffer) => (output += data.toString()));
+    child.on('error', reject);
+    child.on('close', (code) => {
+      if (code === 0) resolve(performance.now() - started);
+      else reject(new Error(`${command.join(' ')} exited ${code}: ${output.slice(-500)}`));
+    });
+  });
+}
+
+export function median(values: number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** Resident bytes of processes: plain, and with shared pages counted once (proportional set size). */
+export function memory(pids: number[]): { rss: number; pss: number } {
+  let rss = 0;
+  let pss = 0;
+  for (const pid of pids) {
+    try {
+      const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+      rss += field(text, 'Rss');
+      pss += field(text, 'Pss');
+    } catch {
+      // It ended while we looked.
+    }
+  }
+  return { rss, pss };
+}
+
+function field(text: string, name: string): number {
+  return Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) * 1024;
+}
+
+/** Runs `jobs` with `width` at a time; milliseconds for all. */
+export async function timeParallel(jobs: (() => Promise<unknown>)[], width: number): Promise<number> {
+  const started = performance.now();
+  const queue = [...jobs];
+  const worker = async (): Promise<void> => {
+    for (let job = queue.shift(); job; job = queue.shift()) await job();
+  };
+  await Promise.all(Array.from({ length: width }, worker));
+  return performance.now() - started;
+}
