@@ -19,7 +19,7 @@ const aliases: Record<string, [architecture: string, variant?: string]> = {
 /** Parses `os/architecture[/variant]`, `os` or `architecture` alone. Throws `invalidParameter`. */
 export function parsePlatform(text: string): Platform {
   const parts = text.toLowerCase().split('/');
-  if (parts.length > 3 || parts.some((part) => !/^[a-z0-9_.-]{1,40}$/.test(part)))
+  if (parts.length > 3 || parts.some((part) => !/^[a-z0-9][a-z0-9_.-]{0,39}$/.test(part)))
     throw isleError('invalidParameter', {
       message: `"${text.slice(0, 100)}" is not a platform: write os/architecture[/variant], for example linux/arm64`,
     });

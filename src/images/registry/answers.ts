@@ -21,7 +21,7 @@ export function registryWords(body: Buffer | undefined): string {
   const words = code && message ? `${code}: ${String(message)}` : code || String(message);
   return words
     .slice(0, 300)
-    .replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ')
+    .replace(/[\s\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ')
     .trim();
 }
 
