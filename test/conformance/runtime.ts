@@ -3,8 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Runtime, Workload } from '../../src/engine/runtime.ts';
+import type { ExecSpec, Runtime, Workload } from '../../src/engine/runtime.ts';
 import { isIsleError } from '../../src/lib/errors.ts';
+import { newId } from '../../src/lib/ids.ts';
 import { outputOf, textOf, until } from '../fixtures/streams.ts';
 
 /** What an implementation gives the suite. */
@@ -232,6 +233,74 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       const lines = (await output).stdout.split('\n');
       for (const line of ['A=b c', 'EMPTY=', 'PERCENT=%s%n']) assert.ok(lines.includes(line), line);
       await runtime.delete(id);
+    });
+
+    const exec = (changes: Partial<ExecSpec>): ExecSpec => ({
+      id: newId(),
+      args: ['true'],
+      env: ['PATH=/bin'],
+      cwd: '/',
+      user: '',
+      tty: false,
+      stdin: false,
+      privileged: false,
+      ...changes,
+    });
+
+    test('exec runs another process, with its output, its stdin and its exit code', async () => {
+      const { id } = await started({ args: ['sleep', '100'] });
+      for (const [args, code] of [
+        [['true'], 0],
+        [['sh', '-c', 'exit 33'], 33],
+      ] as const) {
+        const session = await runtime.exec(id, exec({ args: [...args] }));
+        assert.ok(session.pid > 0);
+        assert.deepEqual(await outputOf(session.streams), { stdout: '', stderr: '' });
+        assert.deepEqual(await session.exit, { code });
+      }
+      const session = await runtime.exec(
+        id,
+        exec({ args: ['sh', '-c', 'echo out; echo err >&2; echo $WHO'], env: ['PATH=/bin', 'WHO=me'] }),
+      );
+      assert.deepEqual(await outputOf(session.streams), { stdout: 'out\nme\n', stderr: 'err\n' });
+      const cat = await runtime.exec(id, exec({ args: ['cat'], stdin: true }));
+      const output = outputOf(cat.streams);
+      cat.streams.stdin!.end('through\n');
+      assert.equal((await output).stdout, 'through\n');
+      assert.deepEqual(await cat.exit, { code: 0 });
+      await runtime.delete(id);
+    });
+
+    test('exec names a command that is not there or may not be executed, and a wrong user', async () => {
+      const { id } = await started({ args: ['sleep', '100'] });
+      await assert.rejects(runtime.exec(id, exec({ args: ['no-such'] })), (error) =>
+        isIsleError(error, 'commandNotFound'),
+      );
+      await assert.rejects(runtime.exec(id, exec({ args: ['/etc/passwd'] })), (error) =>
+        isIsleError(error, 'commandNotExecutable'),
+      );
+      await assert.rejects(runtime.exec(id, exec({ user: 'nobody-here' })), (error) =>
+        isIsleError(error, 'invalidParameter'),
+      );
+      await runtime.pause(id);
+      await assert.rejects(runtime.exec(id, exec({})), (error) => isIsleError(error, 'conflict'));
+      await runtime.delete(id);
+    });
+
+    test('exec needs a running process', async () => {
+      const { id } = await started({ args: ['true'] });
+      await runtime.wait(id);
+      await assert.rejects(runtime.exec(id, exec({})), (error) => isIsleError(error, 'conflict'));
+      await runtime.delete(id);
+    });
+
+    test('what exec started ends with the container', async () => {
+      const { id } = await started({ args: ['sleep', '100'] });
+      const session = await runtime.exec(id, exec({ args: ['sleep', '100'] }));
+      const output = outputOf(session.streams);
+      await runtime.delete(id);
+      assert.equal((await session.exit).code, 137);
+      await output;
     });
 
     test('stats and processes tell about what runs', async () => {

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { isleError } from '../../lib/errors.ts';
 
@@ -8,6 +9,7 @@ const maxAnswer = 64 * 1024;
 export interface MonitorTools {
   conmon: string;
   runtime: string;
+  kind: 'crun' | 'runc';
   /** The OCI runtime's `--root`. */
   state: string;
 }
@@ -15,6 +17,8 @@ export interface MonitorTools {
 export interface MonitorRequest {
   /** The container's id at the OCI runtime. */
   id: string;
+  /** Names this conmon; for an exec another than the container's. */
+  unit: string;
   /** Where conmon makes `attach` and `ctl`; for a container also holds config.json. */
   directory: string;
   /** Absent: keep no log. */
@@ -50,40 +54,77 @@ export class MonitorFailure extends Error {}
  * Starts a conmon that creates a container or runs an exec, and waits until the process exists.
  * Throws {@link MonitorFailure} with the OCI runtime's words when it does not come to be.
  *
+ * An exec runs at once: `onAttachable` is called before, when its attach socket is there.
+ *
  * conmon stays this process's child (`--sync` saves a fork) and is the init's when we die: it makes its own
- * session, and nothing of it depends on us. It holds fd 3 alone, marks it close-on-exec, and gives the container
- * three descriptors (conmon.c).
+ * session, and nothing of it depends on us. It marks the descriptors of its pipes close-on-exec, and gives the
+ * container three (conmon.c).
  */
-export async function startMonitor(tools: MonitorTools, request: MonitorRequest): Promise<Monitor> {
+export async function startMonitor(
+  tools: MonitorTools,
+  request: MonitorRequest,
+  onAttachable?: () => Promise<void>,
+): Promise<Monitor> {
   const child = spawn(tools.conmon, argumentsOf(tools, request), {
     cwd: request.directory,
-    env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', _OCI_SYNCPIPE: '3' },
-    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+    env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', ...pipes(onAttachable) },
+    stdio: ['ignore', 'ignore', 'ignore', 'pipe', ...(onAttachable ? (['pipe', 'pipe'] as const) : [])],
   });
   const ended = endOf(child, tools.conmon);
-  const pipe = child.stdio[3] as Readable & { unref(): void };
+  const pipe = child.stdio[3] as Socket;
   const answers = answersOf(pipe);
-  const first = await Promise.race([
-    answers.next(),
-    ended.then(undefined, (error: unknown) => Promise.reject(error)),
-  ]);
-  const answer =
-    first && !first.done ? first.value : ((await answers.next()).value as MonitorAnswer | undefined);
-  if (!answer || answer.data < 0) {
+  if (onAttachable) await openExec(child, ended, onAttachable);
+  const first = await Promise.race([answers.next(), failed(ended)]);
+  if (first.done || first.value.data < 0) {
     await ended;
-    throw new MonitorFailure(answer?.message ?? '');
+    throw new MonitorFailure(first.value?.message ?? '');
   }
   child.unref();
   pipe.unref();
   if (request.execSpec === undefined) pipe.destroy();
-  return { pid: answer.data, ended, answers };
+  return { pid: first.value.data, ended, answers };
+}
+
+function pipes(exec: unknown): NodeJS.ProcessEnv {
+  return exec ? { _OCI_SYNCPIPE: '3', _OCI_STARTPIPE: '4', _OCI_ATTACHPIPE: '5' } : { _OCI_SYNCPIPE: '3' };
+}
+
+/** conmon waits for a byte on the start pipe before it does anything, and for a second one before it executes. */
+async function openExec(
+  child: ChildProcess,
+  ended: Promise<void>,
+  onAttachable: () => Promise<void>,
+): Promise<void> {
+  const [, , , , start, attach] = child.stdio as unknown as Socket[];
+  if (!start || !attach) return;
+  // EPIPE: conmon ended; its answer tells why.
+  start.on('error', () => {});
+  try {
+    start.write('\0');
+    const ready = await Promise.race([answersOf(attach).next(), ended.then(() => undefined)]);
+    if (!ready || ready.done) return;
+    await onAttachable();
+    start.write('\0');
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw error;
+  } finally {
+    start.end();
+    attach.destroy();
+  }
+}
+
+/** Rejects when conmon could not be started; an end without an answer is the pipe's to tell. */
+async function failed(ended: Promise<void>): Promise<never> {
+  await ended;
+  return await new Promise<never>(() => {});
 }
 
 function argumentsOf(tools: MonitorTools, request: MonitorRequest): string[] {
   const { directory } = request;
   return [
     ['--api-version', '1', '--sync', '--full-attach', '--no-sync-log', '--log-level', 'error'],
-    ['-c', request.id, '-u', request.id, '-b', directory],
+    ['-c', request.id, '-u', request.unit, '-b', directory],
     ['-r', tools.runtime, '--runtime-arg', `--root=${tools.state}`],
     ['-p', `${directory}/pid`, '--persist-dir', directory],
     ['-l', request.logPath === undefined ? 'none' : `k8s-file:${request.logPath}`],
@@ -92,7 +133,7 @@ function argumentsOf(tools: MonitorTools, request: MonitorRequest): string[] {
     // With a terminal, -i would only make conmon close the terminal when a client goes.
     request.stdin && !request.tty ? ['-i'] : [],
     request.leaveStdinOpen ? ['--leave-stdin-open'] : [],
-    request.execSpec === undefined ? [] : ['-e', '--exec-process-spec', request.execSpec],
+    request.execSpec === undefined ? [] : ['-e', '--exec-attach', '--exec-process-spec', request.execSpec],
   ].flat();
 }
 

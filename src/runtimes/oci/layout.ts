@@ -12,7 +12,8 @@ export interface Layout {
   state: string;
   /** Compiled seccomp filters. */
   filters: string;
-  execs(id: string): string;
+  /** Like a bundle, for one more process in a container. */
+  exec(id: string, execId: string): string;
   cgroup(id: string, parent: string): string;
 }
 
@@ -24,7 +25,7 @@ export function layoutOf(runRoot: string, instance: string): Layout {
     exits: join(runRoot, 'exits'),
     state: join(runRoot, 'runtime'),
     filters: join(runRoot, 'filters'),
-    execs: (id) => join(bundles, safe(id), 'execs'),
+    exec: (id, execId) => join(bundles, safe(id), 'execs', safe(execId)),
     cgroup: (id, parent) => `${cgroupParent(parent, instance)}/${safe(id)}`,
   };
 }

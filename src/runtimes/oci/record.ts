@@ -1,7 +1,9 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Resources, Ulimit } from '../../engine/model.ts';
 import type { Workload } from '../../engine/runtime.ts';
 import { errnoOf } from '../../lib/errors.ts';
+import type { OciSpec } from './spec-types.ts';
 
 /** What a later daemon must know of a workload to go on with it; lies in its bundle. */
 export interface RunRecord {
@@ -14,19 +16,32 @@ export interface RunRecord {
   cgroup: string;
   /** Whether killing the first process ends all others too. */
   ownPids: boolean;
-  command: string;
+  /** What an exec inherits. */
+  capabilities: string[];
+  noNewPrivileges: boolean;
+  apparmorProfile?: string;
+  groupAdd: string[];
+  ulimits: Ulimit[];
+  /** Limits in force. */
+  resources: Resources;
 }
 
-export function recordOf(workload: Workload, cgroup: string, bootId: string): RunRecord {
+export function recordOf(workload: Workload, spec: OciSpec, bootId: string): RunRecord {
+  const { capabilities, noNewPrivileges, apparmorProfile } = spec.process;
   return {
     version: 1,
     bootId,
     tty: workload.tty,
     stdin: workload.stdin,
     stdinOnce: workload.stdinOnce,
-    cgroup,
+    cgroup: spec.linux.cgroupsPath,
     ownPids: workload.pid === 'private',
-    command: workload.args[0] ?? '',
+    capabilities: capabilities.bounding,
+    noNewPrivileges,
+    apparmorProfile,
+    groupAdd: workload.groupAdd,
+    ulimits: workload.ulimits,
+    resources: workload.resources,
   };
 }
 

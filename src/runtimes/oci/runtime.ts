@@ -25,6 +25,7 @@ import { type Monitor, MonitorFailure, startMonitor } from './conmon.ts';
 import { Container, type ContainerOptions } from './container.ts';
 import { reopenLogFile, resizeTerminal } from './control.ts';
 import { checkWorkingDirectory } from './cwd-guard.ts';
+import { startExec } from './exec.ts';
 import { Exits, isoTime } from './exits.ts';
 import { openGate, waitsAtGate } from './gate.ts';
 import { hostLimits } from './host-limits.ts';
@@ -112,7 +113,7 @@ export class OciRuntime implements Runtime {
     failpoint('runtime.bundle.before');
     await makeBundle(bundle, id);
     undo.add('bundle', () => this.delete(id));
-    const record = recordOf(workload, cgroup, this.#parts.boot);
+    const record = recordOf(workload, spec, this.#parts.boot);
     await Promise.all([
       writeFile(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 }),
       writeRecord(bundle, record),
@@ -154,7 +155,13 @@ export class OciRuntime implements Runtime {
   }
 
   async exec(id: string, exec: ExecSpec): Promise<ExecSession> {
-    throw isleError('notImplemented', { what: `exec ${exec.id} in ${id}` });
+    const { layout, tools, host } = this.#parts;
+    const container = await this.#get(id);
+    if (container.ended) throw notRunning(id);
+    const directory = layout.exec(id, exec.id);
+    return await startExec(container, exec, directory, { ...tools, state: layout.state }, [
+      ...host.capabilities,
+    ]);
   }
 
   async attach(id: string): Promise<Streams> {
@@ -287,6 +294,7 @@ export class OciRuntime implements Runtime {
         { ...tools, state: layout.state },
         {
           id: workload.id,
+          unit: workload.id,
           directory,
           logPath: workload.logPath,
           tty: workload.tty,

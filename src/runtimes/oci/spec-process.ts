@@ -43,7 +43,7 @@ export function baseProcess(
   request: ProcessRequest,
   user: ContainerUser,
   granted: string[],
-  security: SecurityOptions,
+  security: Pick<SecurityOptions, 'noNewPrivileges' | 'apparmorProfile'>,
 ): OciProcess {
   if (request.args.length === 0 || request.args[0] === '')
     throw invalid('no command specified: give one, or use an image that has one');
