@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 
 /**
  * The addon's calls that a face needs, by name. The only place that loads `build/isle.node`.
@@ -33,11 +33,9 @@ function load(): object {
   return module.exports;
 }
 
-/** From source this file lies in src/host; in the bundle, where `import.meta` is empty, in dist. */
+/** From source this file lies in src/host; in a bundle, where `import.meta` may be empty, in dist. */
 function roots(): string[] {
-  const found = process.env.ISLE_ROOT === undefined ? [] : [process.env.ISLE_ROOT];
-  const here: string | undefined = import.meta.dirname;
-  if (here !== undefined) found.push(join(here, '..', '..'), join(here, '..'));
-  else if (process.argv[1] !== undefined) found.push(join(dirname(process.argv[1]), '..'));
-  return found;
+  const here = (import.meta.dirname as string | undefined) ?? __dirname;
+  const found = [join(here, '..', '..'), join(here, '..')];
+  return process.env.ISLE_ROOT === undefined ? found : [process.env.ISLE_ROOT, ...found];
 }
