@@ -44,6 +44,15 @@ export interface ContentStore {
   /** Stores bytes at hand (a manifest, a configuration just made). Returns its digest. */
   put(content: Buffer): Promise<string>;
 
+  /** Stores a stream whose digest nobody knows yet (a layer being made). The last bytes are in when it resolves. */
+  putStream(source: AsyncIterable<Uint8Array>): Promise<{ digest: string; size: number }>;
+
+  /** An empty directory on the store's file system; what is left in it goes with it, or with the next start. */
+  scratch(): Promise<{ path: string } & AsyncDisposable>;
+
+  /** Takes over a file of a scratch directory whose digest and size were computed while it was written. */
+  adopt(path: string, blob: { digest: string; size: number }): Promise<void>;
+
   delete(digest: string): Promise<void>;
 
   /** Digests and sizes of everything in the store. */

@@ -3,6 +3,7 @@ import { isleError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Store } from '../lib/table.ts';
 import type { Snapshots } from '../storage/snapshots.ts';
+import { Archives } from './archives.ts';
 import { Collector } from './collect.ts';
 import { scratchRoot } from './compress.ts';
 import type { ContentStore } from './content-store.ts';
@@ -43,6 +44,7 @@ export function createImages(options: ImagesOptions): Images {
   const puller = new Puller(parts);
   const pusher = new Pusher({ ...parts, dataRoot: options.dataRoot });
   const collector = new Collector(parts);
+  const archives = new Archives(parts);
 
   /** What an image leaves on disk goes after it; a failure is repaired by the next collection. */
   const collect = async (): Promise<number> => {
@@ -78,10 +80,10 @@ export function createImages(options: ImagesOptions): Images {
       (await removing(() => removeFromIndex(index, nameOrId, removeOptions))).removed,
     prune: (pruneOptions) => removing(() => pruneIndex(index, pruneOptions)),
     push: (ref, pushOptions) => pusher.push(ref, pushOptions),
-    save: () => notYet('saving images'),
-    load: () => notYet('loading images'),
-    import: () => notYet('importing images'),
-    commit: () => notYet('committing containers'),
+    save: async (names, signal) => archives.save(names, signal),
+    load: (archive, onProgress, signal) => archives.load(archive, onProgress, signal),
+    import: (archive, importOptions) => archives.import(archive, importOptions),
+    commit: (commitOptions) => archives.commit(commitOptions),
     history: (nameOrId) => historyOf(index, index.find(nameOrId)),
     login: (auth) => login(connections, auth),
     usage: async () => usageOf(index),
@@ -93,8 +95,4 @@ export function createImages(options: ImagesOptions): Images {
       await collect();
     },
   };
-}
-
-function notYet(what: string): Promise<never> {
-  return Promise.reject(isleError('notImplemented', { what }));
 }

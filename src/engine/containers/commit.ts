@@ -1,3 +1,4 @@
+import { applyChanges } from '../../images/archive/changes.ts';
 import type { ImageConfig } from '../../images/images.ts';
 import type { EngineContext } from '../context.ts';
 import type { CommitOptions } from '../engine.ts';
@@ -5,7 +6,6 @@ import type { ContainerSpec } from '../model.ts';
 import { publishContainer } from './events.ts';
 import { pauseContainer, unpauseContainer } from './pause.ts';
 import type { ContainerRecord } from './record.ts';
-import { applyChanges } from './commit-changes.ts';
 
 /** A container's writable layer and settings as a new image. A running one is frozen meanwhile when asked for. */
 export async function commitContainer(

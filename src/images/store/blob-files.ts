@@ -1,6 +1,8 @@
-import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { createHash, randomBytes } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { mkdir, mkdtemp, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { errnoOf, isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -61,6 +63,43 @@ export class BlobFiles {
     } catch (error) {
       await rm(path, { force: true });
       throw this.explain(error, 'writing an image');
+    }
+  }
+
+  /** Writes a stream to `path` and tells what it was. */
+  async spool(source: AsyncIterable<Uint8Array>, path: string): Promise<BlobRecord> {
+    const hash = createHash('sha256');
+    let size = 0;
+    const measured = async function* (): AsyncGenerator<Uint8Array> {
+      for await (const piece of source) {
+        hash.update(piece);
+        size += piece.length;
+        yield piece;
+      }
+    };
+    try {
+      failpoint('content.spool.before');
+      await pipeline(measured(), createWriteStream(path, { mode: 0o600, highWaterMark: 1 << 20 }));
+      failpoint('content.spool.after');
+    } catch (error) {
+      throw this.explain(error, 'storing an image layer');
+    }
+    return { digest: `sha256:${hash.digest('hex')}`, size };
+  }
+
+  /** A directory among the partial files, whose name no blob can have: it is swept with them. */
+  async scratch(): Promise<{ path: string } & AsyncDisposable> {
+    const path = await mkdtemp(join(this.partial, 'scratch-'));
+    return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+  }
+
+  async adopt(path: string, { digest, size }: BlobRecord): Promise<void> {
+    try {
+      await using file = await open(path, 'r+');
+      await file.datasync();
+      await this.publish(path, digest, size);
+    } catch (error) {
+      throw this.explain(error, 'storing an image layer');
     }
   }
 

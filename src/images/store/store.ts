@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isleError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -101,6 +102,27 @@ class FileContentStore implements ContentStore {
     try {
       if (!this.has(digest)) await this.#files.write(digest, content);
       return digest;
+    } finally {
+      release();
+    }
+  }
+
+  async putStream(source: AsyncIterable<Uint8Array>): Promise<{ digest: string; size: number }> {
+    await using scratch = await this.scratch();
+    const path = join(scratch.path, 'blob');
+    const blob = await this.#files.spool(source, path);
+    await this.adopt(path, blob);
+    return blob;
+  }
+
+  scratch(): Promise<{ path: string } & AsyncDisposable> {
+    return this.#files.scratch();
+  }
+
+  async adopt(path: string, blob: { digest: string; size: number }): Promise<void> {
+    const release = await this.#lock.acquire(blob.digest);
+    try {
+      if (!this.has(blob.digest)) await this.#files.adopt(path, blob);
     } finally {
       release();
     }

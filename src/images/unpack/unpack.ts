@@ -39,22 +39,23 @@ export function createUnpacker({ threads = availableParallelism() }: { threads?:
           onProgress: (bytes) => onProgress?.(bytes as number),
         })) as Unpacked;
       } catch (error) {
-        throw explain(error, target, signal);
+        throw explainUnpacking(error, target, 'unpacking a layer', signal);
       }
     },
     close: () => pool.close(),
   };
 }
 
-function explain(error: unknown, target: string, signal: AbortSignal | undefined): unknown {
+/** Also for what else is read on worker threads into `path`. */
+export function explainUnpacking(error: unknown, path: string, what: string, signal?: AbortSignal): unknown {
   if (signal?.aborted) return signal.reason;
   const code = errnoOf(error);
-  if (code === 'ENOSPC' || code === 'EDQUOT')
-    return isleError('diskFull', { path: target, what: 'unpacking a layer' }, error);
-  if (error instanceof Error && error.name === 'TarError')
+  if (code === 'ENOSPC' || code === 'EDQUOT') return isleError('diskFull', { path, what }, error);
+  if (error instanceof Error && error.name === 'TarError') {
     return isleError('invalidLayer', { why: error.message }, error);
-  if (code === 'ERR_WORKER_OUT_OF_MEMORY') {
-    return isleError('invalidLayer', { why: 'unpacking it takes more memory than a layer may' }, error);
   }
-  return isleError('internal', { message: `unpacking a layer failed: ${messageOf(error)}` }, error);
+  if (code === 'ERR_WORKER_OUT_OF_MEMORY') {
+    return isleError('invalidLayer', { why: `${what} takes more memory than it may` }, error);
+  }
+  return isleError('internal', { message: `${what} failed: ${messageOf(error)}` }, error);
 }
