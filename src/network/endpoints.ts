@@ -153,9 +153,13 @@ export function defaultRoutes(
   return routes;
 }
 
-/** Where published ports lead: the endpoint with the default route. Undefined when none leads out. */
+/** Whose addresses published ports lead to: the endpoint with the default route. Undefined when none leads out. */
+export function targetEndpoint(endpoints: readonly StoredEndpoint[]): StoredEndpoint | undefined {
+  return byPriority(endpoints).find(({ ipv4, ipv6 }) => ipv4?.gateway || ipv6?.gateway);
+}
+
 export function targetOf(endpoints: readonly StoredEndpoint[]): PodTarget | undefined {
-  const outward = byPriority(endpoints).find(({ ipv4, ipv6 }) => ipv4?.gateway || ipv6?.gateway);
+  const outward = targetEndpoint(endpoints);
   return outward && { ipv4: outward.ipv4?.address, ipv6: outward.ipv6?.address };
 }
 

@@ -13,8 +13,6 @@ import type { NetworkRules } from './ruleset.ts';
 export interface LiveNetwork {
   record: StoredNetwork;
   options: BridgeOptions;
-  /** The IPv4 subnet was chosen here, not given: another would do as well. Known until the network is committed. */
-  chosen?: boolean;
   ipv4?: Addresses;
   ipv6?: Addresses;
 }
@@ -89,14 +87,7 @@ export class Networks {
       if (this.all().some(({ record }) => record.builtIn && record.name === name)) continue;
       this.commit(this.#add(plainSpec(name, driver), [], 0, { builtIn: true }));
     }
-    const { subnet, ipRange, gateway, ipv6Subnet, mtu } = this.#config.bridge ?? {};
-    const spec = plainSpec('bridge', 'bridge');
-    if (subnet !== undefined) spec.ipam.config.push({ subnet, ipRange, gateway });
-    if (ipv6Subnet !== undefined) spec.ipam.config.push({ subnet: ipv6Subnet });
-    spec.enableIPv6 = ipv6Subnet !== undefined;
-    spec.options['com.docker.network.bridge.name'] = `${this.#instance}0`;
-    if (mtu !== undefined) spec.options['com.docker.network.driver.mtu'] = String(mtu);
-    return this.#add(spec, foreign, skip, { builtIn: true });
+    return this.#add(this.#defaultSpec(), foreign, skip, { builtIn: true });
   }
 
   /** The network's bridge exists now. */
@@ -109,6 +100,34 @@ export class Networks {
   forget(id: string): void {
     this.#live.delete(id);
     this.#records.networks.delete(id);
+  }
+
+  /** True when the default network is not what the configuration says, or lies where the host has routes now. */
+  isDefaultStale(foreign: readonly Subnet[]): boolean {
+    const { record } = this.builtIn('bridge');
+    const chosen = record.chosen ?? false;
+    const wanted = this.#defaultSpec();
+    const given = wanted.ipam.config.map((config) => {
+      const { subnet, gateway } = parsePool(config);
+      return complete(config, subnet, gateway);
+    });
+    if (JSON.stringify(wanted.options) !== JSON.stringify(record.options)) return true;
+    const kept = chosen
+      ? record.ipam.config.filter(({ subnet }) => subnet.includes(':'))
+      : record.ipam.config;
+    if (JSON.stringify(given) !== JSON.stringify(kept)) return true;
+    return chosen && subnetsOf({ record }).some((own) => foreign.some((other) => overlaps(own, other)));
+  }
+
+  #defaultSpec(): NetworkSpec {
+    const { subnet, ipRange, gateway, ipv6Subnet, mtu } = this.#config.bridge ?? {};
+    const spec = plainSpec('bridge', 'bridge');
+    if (subnet !== undefined) spec.ipam.config.push({ subnet, ipRange, gateway });
+    if (ipv6Subnet !== undefined) spec.ipam.config.push({ subnet: ipv6Subnet });
+    spec.enableIPv6 = ipv6Subnet !== undefined;
+    spec.options['com.docker.network.bridge.name'] = `${this.#instance}0`;
+    if (mtu !== undefined) spec.options['com.docker.network.driver.mtu'] = String(mtu);
+    return spec;
   }
 
   #add(spec: NetworkSpec, foreign: readonly Subnet[], skip: number, own: { builtIn: boolean }): LiveNetwork {
@@ -126,8 +145,8 @@ export class Networks {
       pending: true,
     };
     if (isBridge) this.#checkBridgeName(record.bridge!);
+    if (!spec.ipam.config.some(({ subnet }) => subnet && !subnet.includes(':'))) record.chosen = true;
     const network = goLive(record);
-    network.chosen = !spec.ipam.config.some(({ subnet }) => subnet && !subnet.includes(':'));
     this.#live.set(id, network);
     this.#records.networks.put(id, record);
     return network;
@@ -205,7 +224,7 @@ export function rulesOf(network: LiveNetwork): NetworkRules {
   };
 }
 
-export function subnetsOf({ record }: LiveNetwork): Subnet[] {
+export function subnetsOf({ record }: Pick<LiveNetwork, 'record'>): Subnet[] {
   return record.ipam.config.map(({ subnet }) => parseSubnet(subnet)!);
 }
 

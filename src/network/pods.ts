@@ -1,13 +1,12 @@
 import { join } from 'node:path';
 import type { EndpointSpec } from '../engine/model.ts';
 import { NetworkJob } from '../host/network-job.ts';
-import { deleteLink, listLinks, setLink } from '../host/netlink.ts';
+import { deleteLink, listLinks } from '../host/netlink.ts';
 import { isleError } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import { Rollback } from '../lib/rollback.ts';
-import { checkRequest, needOf, wantedPorts, type WantedEndpoint } from './attach-request.ts';
+import { checkRequest, needOf, type WantedEndpoint } from './attach-request.ts';
 import { layCable, routeThrough } from './cable.ts';
-import type { NetworkConfig } from './config.ts';
 import type { Names } from './dns/names.ts';
 import type { Resolver } from './dns/resolver.ts';
 import {
@@ -20,59 +19,70 @@ import {
   releaseEndpoint,
   targetOf,
 } from './endpoints.ts';
-import { needsResolver, renderFiles, type FileContext } from './files.ts';
-import type { Firewall } from './firewall.ts';
-import type { HostResolver } from './host-resolver.ts';
+import { renderFiles, type FileContext } from './files.ts';
 import type { Slot } from './namespace-pool.ts';
 import type { AttachRequest, Attachment, Endpoint, InterfaceStats } from './network.ts';
 import type { LiveNetwork, Networks } from './networks.ts';
-import { forgetFlows, type Ports } from './ports.ts';
+import type { Ports } from './ports.ts';
+import type { PodResolvers } from './pod-resolvers.ts';
+import type { Publisher } from './publisher.ts';
 import type { Records, StoredEndpoint, StoredPod } from './records.ts';
-import { newResolverPort, openResolver, type Slots } from './slots.ts';
-import { elementsOf, type Withdrawals } from './withdrawals.ts';
+import type { Slots } from './slots.ts';
+import type { Withdrawals } from './withdrawals.ts';
 
 export interface PodsOptions {
   records: Records;
   networks: Networks;
-  firewall: Firewall;
+  publisher: Publisher;
   ports: Ports;
   names: Names;
   resolver: Resolver;
-  hostResolver: HostResolver;
+  resolvers: PodResolvers;
   slots: Slots;
   withdrawals: Withdrawals;
+  /** What the pods' files are made from, as it is now. */
+  fileContext: () => FileContext;
   /** Where the namespaces' files are. */
   directory: string;
   instance: string;
-  config: NetworkConfig;
-  /** MTU of networks that say none, and whether the host has IPv6. */
-  host: { mtu: number; ipv6: boolean };
+  /** MTU of networks that say none. */
+  host: { mtu: number };
 }
 
 /** Pods and their endpoints: what `attach` gives and `detach` takes. */
 export class Pods {
   readonly #options: PodsOptions;
+  readonly #arriving = new Set<string>();
 
   constructor(options: PodsOptions) {
     this.#options = options;
   }
 
   async attach(podId: string, request: AttachRequest): Promise<Attachment> {
-    const { records, networks } = this.#options;
+    if (this.#options.records.pods.get(podId) || this.#arriving.has(podId))
+      throw isleError('conflict', { message: `pod ${podId} has a network already` });
+    this.#arriving.add(podId);
+    try {
+      return await this.#attach(podId, request);
+    } finally {
+      this.#arriving.delete(podId);
+    }
+  }
+
+  async #attach(podId: string, request: AttachRequest): Promise<Attachment> {
+    const { networks } = this.#options;
     if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/.test(podId))
       throw isleError('invalidName', { kind: 'pod', name: podId });
-    if (records.pods.get(podId))
-      throw isleError('conflict', { message: `pod ${podId} has a network already` });
     const wanted = request.networks.map(({ network, endpoint }) => ({
       network: networks.get(network),
       spec: endpoint,
     }));
     checkRequest(request, wanted);
-    await this.#waitForLeaving(request);
+    await this.#options.publisher.waitForLeaving(request);
     await using undo = new Rollback();
     const pod = await this.#lay(podId, request, wanted, undo);
-    const files = renderFiles(pod, this.#fileContext());
-    await this.#publish(pod, undo);
+    const files = renderFiles(pod, this.#options.fileContext());
+    await this.#options.publisher.publish(pod, undo);
     this.#options.names.set(podId, pod.endpoints);
     undo.keep();
     return { ...attachmentOf(pod, this.#options.directory), ...files };
@@ -101,8 +111,8 @@ export class Pods {
     );
     await job.run();
     failpoint('network.connect.after');
-    await this.#ensureResolver(next, undo);
-    await this.#republish(pod, next);
+    await this.#options.resolvers.ensure(next, undo);
+    await this.#options.publisher.republish(pod, next);
     undo.keep();
     this.#options.names.set(podId, next.endpoints);
     return publicEndpoint(endpoint);
@@ -119,7 +129,7 @@ export class Pods {
       });
     const next: StoredPod = { ...pod, endpoints: pod.endpoints.filter((one) => one !== endpoint) };
     this.#options.names.set(podId, next.endpoints);
-    await this.#republish(pod, next);
+    await this.#options.publisher.republish(pod, next);
     failpoint('network.disconnect.before');
     const job = new NetworkJob().route([deleteLink(endpoint.hostLink)], { tolerate: true });
     if (pod.namespace !== '' && endpoint.hostLink !== '') {
@@ -150,7 +160,10 @@ export class Pods {
   attachment(podId: string): Attachment | undefined {
     const pod = this.#options.records.pods.get(podId);
     if (pod === undefined) return undefined;
-    return { ...attachmentOf(pod, this.#options.directory), ...renderFiles(pod, this.#fileContext()) };
+    return {
+      ...attachmentOf(pod, this.#options.directory),
+      ...renderFiles(pod, this.#options.fileContext()),
+    };
   }
 
   async stats(podId: string): Promise<Record<string, InterfaceStats>> {
@@ -177,49 +190,15 @@ export class Pods {
     names.set(podId, endpoints);
   }
 
-  /**
-   * After a restart: an endpoint that was not finished, or not quite removed, has no cable and goes; a cable whose
-   * bridge had to be made again is plugged in.
-   */
-  async mendCables(running: ReadonlySet<string>): Promise<void> {
-    const { records, networks } = this.#options;
-    const links = new Map((await listLinks()).map((link) => [link.name, link]));
-    const job = new NetworkJob();
-    for (const pod of records.pods.all().filter(({ podId }) => running.has(podId))) {
-      const endpoints = pod.endpoints.filter(({ hostLink }) => hostLink === '' || links.has(hostLink));
-      if (endpoints.length < pod.endpoints.length) records.pods.put(pod.podId, { ...pod, endpoints });
-      for (const { hostLink, networkId } of endpoints) {
-        const bridge = networks.find(networkId)?.record.bridge;
-        if (hostLink === '' || !bridge || links.get(hostLink)?.master === links.get(bridge)?.index) continue;
-        job.route([setLink(hostLink, { master: bridge, up: true })]);
-      }
-    }
-    await job.run();
-  }
-
   /** After a restart, for a pod that runs: what lives in this process is made anew, the rest is there. */
   async resume(pod: StoredPod): Promise<void> {
     const { names, ports } = this.#options;
     names.set(pod.podId, pod.endpoints);
     const target = targetOf(pod.endpoints);
     await Promise.all([
-      this.#resumeResolver(pod),
+      this.#options.resolvers.resume(pod),
       target && pod.ports.length > 0 ? ports.resume(pod.podId, pod.ports, target) : undefined,
     ]);
-  }
-
-  async #resumeResolver(pod: StoredPod): Promise<void> {
-    if (pod.dnsPort === undefined || this.#options.resolver.serves(pod.podId)) return;
-    const { resolver, directory, records } = this.#options;
-    const path = join(directory, pod.namespace);
-    // The pod may have taken the port while nobody listened: then another one is as good.
-    for (const port of [pod.dnsPort, newResolverPort(), newResolverPort()]) {
-      const opened = await openResolver(new NetworkJob().enter(path), port).run().catch(ignoreInUse);
-      if (opened === undefined) continue;
-      resolver.serve(pod.podId, { udp: opened.sockets[0]!.fd, tcp: opened.sockets[1]!.fd });
-      if (port !== pod.dnsPort) records.pods.put(pod.podId, { ...pod, dnsPort: port });
-      return;
-    }
   }
 
   /** Namespace, endpoints and record. */
@@ -234,6 +213,8 @@ export class Pods {
     const need = isHost ? undefined : needOf(wanted);
     const slot = need === undefined ? undefined : await this.#options.slots.take(need);
     if (slot) undo.add('namespace', () => this.#discard(slot));
+    // A network may have been removed while a namespace was made.
+    for (const { network } of wanted) this.#options.networks.get(network.record.id);
     const endpoints: StoredEndpoint[] = [];
     for (const { network, spec } of wanted)
       endpoints.push(this.#endpoint(podId, request, network, spec, endpoints, slot, undo));
@@ -258,7 +239,7 @@ export class Pods {
       await job.run();
       failpoint('network.attach.after');
     }
-    await this.#ensureResolver(pod, undo);
+    await this.#options.resolvers.ensure(pod, undo);
     return records.pods.get(podId)!;
   }
 
@@ -295,73 +276,6 @@ export class Pods {
     slots.release({ ...slot, resolver: undefined });
   }
 
-  /** Opens the resolver for a pod that needs it and has none yet. */
-  async #ensureResolver(pod: StoredPod, undo: Rollback): Promise<void> {
-    if (pod.dnsPort !== undefined || !needsResolver(pod, this.#fileContext())) return;
-    const { resolver, directory, records } = this.#options;
-    const port = newResolverPort();
-    const { sockets } = await openResolver(
-      new NetworkJob().enter(join(directory, pod.namespace)),
-      port,
-    ).run();
-    resolver.serve(pod.podId, { udp: sockets[0]!.fd, tcp: sockets[1]!.fd });
-    undo.add('resolver', () => resolver.stop(pod.podId));
-    records.pods.put(pod.podId, { ...this.#get(pod.podId), dnsPort: port });
-  }
-
-  /** Claims the host ports the request asks for and leads them to the pod. */
-  async #publish(pod: StoredPod, undo: Rollback): Promise<void> {
-    const wanted = wantedPorts(pod.request);
-    const target = targetOf(pod.endpoints);
-    if (wanted.length === 0 || target === undefined) return;
-    const { ports, records, firewall, networks, host, withdrawals } = this.#options;
-    const hostBinding = networks.get(pod.endpoints[0]!.networkId).options.hostBinding;
-    const claimed = await ports.claim(pod.podId, wanted, { target, hostBinding, hostIpv6: host.ipv6 });
-    undo.add('ports', () => ports.release(pod.podId, claimed));
-    pod.ports = claimed;
-    records.pods.put(pod.podId, pod);
-    const elements = elementsOf(pod);
-    failpoint('network.publish.before');
-    undo.add('rules', () => firewall.remove(elements));
-    await firewall.add(elements);
-    failpoint('network.publish.after');
-    withdrawals.run(() => forgetFlows(claimed, target));
-  }
-
-  /** The pod's endpoints changed: its ports lead to the new target, or come or go with it. */
-  async #republish(before: StoredPod, after: StoredPod): Promise<void> {
-    const { ports, firewall, records } = this.#options;
-    const [from, to] = [targetOf(before.endpoints), targetOf(after.endpoints)];
-    const current = this.#get(after.podId);
-    after.dnsPort = current.dnsPort;
-    if (from?.ipv4 === to?.ipv4 && from?.ipv6 === to?.ipv6) return;
-    if (from) {
-      await firewall.remove(elementsOf(before));
-      await forgetFlows(before.ports, from);
-      ports.release(before.podId, before.ports);
-    }
-    after.ports = [];
-    await using undo = new Rollback();
-    // A port chosen at random stays what it was.
-    const request =
-      before.ports.length > 0
-        ? { ...after.request, ports: before.ports, publishAllPorts: false }
-        : after.request;
-    const pod = { ...after, request };
-    await this.#publish(pod, undo);
-    undo.keep();
-    after.ports = pod.ports;
-    records.pods.put(after.podId, after);
-  }
-
-  /** What a leaving pod still has can be asked for by name only: a port, or an address. */
-  async #waitForLeaving({ networks, ports }: AttachRequest): Promise<void> {
-    const { withdrawals } = this.#options;
-    const isByName =
-      ports.length > 0 || networks.some(({ endpoint }) => endpoint.ipv4Address || endpoint.ipv6Address);
-    if (isByName && withdrawals.pending) await withdrawals.settled();
-  }
-
   #refuseConnect(pod: StoredPod, network: LiveNetwork): void {
     const { record } = network;
     if (record.driver === 'host' || pod.namespace === '')
@@ -374,13 +288,6 @@ export class Pods {
       throw isleError('conflict', {
         message: `endpoint with name ${pod.request.name} already exists in network ${record.name}`,
       });
-  }
-
-  #fileContext(): FileContext {
-    const { config, hostResolver, networks } = this.#options;
-    const { ipv4, ipv6 } = networks.builtIn('bridge');
-    const gateways = [ipv4?.gateway, ipv6?.gateway].filter((one) => one !== undefined);
-    return { config, host: hostResolver.current(), gateways };
   }
 
   #get(podId: string): StoredPod {
@@ -403,9 +310,4 @@ function attachmentOf(pod: StoredPod, directory: string): Omit<Attachment, 'host
     endpoints: pod.endpoints.map(publicEndpoint),
     ports: pod.ports,
   };
-}
-
-function ignoreInUse(error: unknown): undefined {
-  if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return undefined;
-  throw error;
 }

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { close as closeFd } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { PortBinding } from '../engine/model.ts';
@@ -28,7 +29,8 @@ export class Ports {
   readonly #held = new Map<string, (() => void)[]>();
   readonly #nameOf: (podId: string) => string | undefined;
   readonly #log: Logger;
-  #cursor = 0;
+  /** At random, so that two engines of one host, or one after a restart, do not try the same ports. */
+  #cursor = randomInt(1 << 16);
 
   constructor(options: { nameOf: (podId: string) => string | undefined; log: Logger }) {
     this.#nameOf = options.nameOf;

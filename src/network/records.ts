@@ -5,6 +5,8 @@ import type { AttachRequest, Endpoint, NetworkRecord } from './network.ts';
 export interface StoredNetwork extends Omit<NetworkRecord, 'endpoints'> {
   /** Recorded before its bridge exists; a crash in between takes it back. */
   pending?: boolean;
+  /** Its IPv4 subnet was chosen, not given: another would do as well. */
+  chosen?: boolean;
 }
 
 export interface StoredEndpoint extends Endpoint {

@@ -5,23 +5,18 @@ import { NetworkJob } from '../host/network-job.ts';
 import { errnoOf, isleError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Store } from '../lib/table.ts';
-import { overlaps, parseAddress, type Subnet } from './address.ts';
+import { overlaps, type Subnet } from './address.ts';
 import { createBridge, hostHasIpv6, hostSubnets, removeBridges, repairBridge, uplinkMtu } from './bridges.ts';
 import type { NetworkConfig } from './config.ts';
-import { Names } from './dns/names.ts';
-import { Resolver } from './dns/resolver.ts';
 import { linkPrefix } from './endpoints.ts';
-import { upstreamServers } from './files.ts';
-import { Firewall } from './firewall.ts';
-import { HostResolver } from './host-resolver.ts';
+import { mendCables } from './mend-cables.ts';
 import type { Network, NetworkRecord, NetworkSpec } from './network.ts';
-import { bridgeOf, Networks, rulesOf, subnetsOf, type LiveNetwork } from './networks.ts';
-import { Pods, publicEndpoint } from './pods.ts';
-import { Ports } from './ports.ts';
-import { openRecords, type Records } from './records.ts';
+import { bridgeOf, rulesOf, subnetsOf, type LiveNetwork, type Networks } from './networks.ts';
+import { createParts, type Parts, type PartsOptions } from './parts.ts';
+import { publicEndpoint } from './pods.ts';
+import type { Records } from './records.ts';
 import { networkElements } from './ruleset.ts';
-import { Slots } from './slots.ts';
-import { elementsOf, Withdrawals } from './withdrawals.ts';
+import { elementsOf } from './withdrawals.ts';
 
 export interface NetworkOptions {
   store: Store;
@@ -41,7 +36,7 @@ export async function createNetwork(options: NetworkOptions): Promise<Network> {
   const directory = join(options.runRoot, 'netns');
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const host = { mtu: config.mtu ?? (await uplinkMtu()), ipv6: await hostHasIpv6() };
-  return new KernelNetwork(options, directory, host);
+  return new KernelNetwork({ ...options, directory, host });
 }
 
 /** How often another subnet is tried when somebody else takes the chosen one at the same moment. */
@@ -54,61 +49,16 @@ class KernelNetwork implements Network {
   readonly #log: Logger;
   readonly #records: Records;
   readonly #networks: Networks;
-  readonly #firewall: Firewall;
-  readonly #ports: Ports;
-  readonly #names = new Names();
-  readonly #resolver: Resolver;
-  readonly #slots: Slots;
-  readonly #withdrawals: Withdrawals;
-  readonly #pods: Pods;
+  readonly #parts: Parts;
 
-  constructor(options: NetworkOptions, directory: string, host: { mtu: number; ipv6: boolean }) {
-    const { instance, config, log } = options;
-    this.#instance = instance;
-    this.#directory = directory;
-    this.#host = host;
-    this.#log = log;
-    const records = openRecords(options.store);
-    this.#records = records;
-    const networks = new Networks({ records, config, instance });
-    this.#networks = networks;
-    this.#firewall = new Firewall({ table: instance, log });
-    this.#ports = new Ports({ nameOf: (podId) => records.pods.get(podId)?.request.name, log });
-    const hostResolver = new HostResolver();
-    this.#resolver = new Resolver({
-      names: this.#names,
-      log,
-      upstreams: (podId) => {
-        const pod = records.pods.get(podId);
-        const leadsOut = pod?.endpoints.some(({ networkId }) => !networks.find(networkId)?.record.internal);
-        return pod && leadsOut
-          ? upstreamServers(pod, { config, host: hostResolver.current(), gateways: [] })
-          : [];
-      },
-      inSubnet: (networkId, address) => {
-        const network = networks.find(networkId);
-        const bytes = parseAddress(address);
-        return bytes !== undefined && [network?.ipv4, network?.ipv6].some((one) => one?.contains(bytes));
-      },
-    });
-    this.#slots = new Slots({ networks, directory, instance, host, size: config.pool ?? 6, log });
-    const [firewall, ports] = [this.#firewall, this.#ports];
-    this.#withdrawals = new Withdrawals({ networks, firewall, ports, directory, log });
-    this.#pods = new Pods({
-      records,
-      networks,
-      firewall,
-      ports,
-      withdrawals: this.#withdrawals,
-      names: this.#names,
-      resolver: this.#resolver,
-      hostResolver,
-      slots: this.#slots,
-      directory,
-      instance,
-      config,
-      host,
-    });
+  constructor(options: PartsOptions) {
+    this.#instance = options.instance;
+    this.#directory = options.directory;
+    this.#host = options.host;
+    this.#log = options.log;
+    this.#parts = createParts(options);
+    this.#records = this.#parts.records;
+    this.#networks = this.#parts.networks;
   }
 
   async create(spec: NetworkSpec): Promise<NetworkRecord> {
@@ -116,7 +66,7 @@ class KernelNetwork implements Network {
       this.#networks.prepare(structuredClone(spec), foreign, skip),
     );
     try {
-      await this.#firewall.add(networkElements(rulesOf(network)));
+      await this.#parts.firewall.add(networkElements(rulesOf(network)));
     } catch (error) {
       await this.#unmake(network);
       throw error;
@@ -151,54 +101,55 @@ class KernelNetwork implements Network {
     return this.#render(this.#networks.get(idOrName));
   }
 
-  attach: Network['attach'] = (podId, request) => this.#pods.attach(podId, request);
+  attach: Network['attach'] = (podId, request) => this.#parts.pods.attach(podId, request);
   connect: Network['connect'] = (podId, networkId, endpoint) =>
-    this.#pods.connect(podId, networkId, endpoint);
-  disconnect: Network['disconnect'] = (podId, networkId) => this.#pods.disconnect(podId, networkId);
-  detach: Network['detach'] = (podId) => this.#pods.detach(podId);
-  attachment: Network['attachment'] = (podId) => this.#pods.attachment(podId);
-  stats: Network['stats'] = (podId) => this.#pods.stats(podId);
-  rename: Network['rename'] = (podId, name) => this.#pods.rename(podId, name);
+    this.#parts.pods.connect(podId, networkId, endpoint);
+  disconnect: Network['disconnect'] = (podId, networkId) => this.#parts.pods.disconnect(podId, networkId);
+  detach: Network['detach'] = (podId) => this.#parts.pods.detach(podId);
+  attachment: Network['attachment'] = (podId) => this.#parts.pods.attachment(podId);
+  stats: Network['stats'] = (podId) => this.#parts.pods.stats(podId);
+  rename: Network['rename'] = (podId, name) => this.#parts.pods.rename(podId, name);
 
   async recover(running: ReadonlySet<string>): Promise<void> {
     for (const network of this.#networks.pending()) await this.#unmake(network);
+    await this.#dropStaleDefault(running);
     if (!this.#networks.hasDefault()) {
       const network = await this.#make((foreign, skip) => this.#networks.prepareBuiltIns(foreign, skip));
       this.#networks.commit(network);
     }
     await this.#repairBridges();
-    await this.#pods.mendCables(running);
+    await mendCables(this.#records, this.#networks, running);
     this.#takeAddresses();
     const pods = this.#records.pods.all();
     const alive = pods.filter((pod) => running.has(pod.podId));
-    await this.#firewall.start([
+    await this.#parts.firewall.start([
       ...this.#bridged().flatMap((network) => networkElements(rulesOf(network))),
       ...alive.flatMap((pod) => elementsOf(pod)),
     ]);
-    for (const pod of pods) if (!running.has(pod.podId)) await this.#pods.detach(pod.podId);
-    await this.#withdrawals.settled();
+    for (const pod of pods) if (!running.has(pod.podId)) await this.#parts.pods.detach(pod.podId);
+    await this.#parts.withdrawals.settled();
     await this.#removeLeftovers();
-    await Promise.all(alive.map((pod) => this.#pods.resume(pod)));
-    void this.#slots.fill('default');
+    await Promise.all(alive.map((pod) => this.#parts.pods.resume(pod)));
+    void this.#parts.slots.fill('default');
   }
 
   async close(): Promise<void> {
-    await this.#slots.close();
-    await this.#withdrawals.settled();
-    this.#resolver.close();
-    this.#ports.close();
-    await this.#firewall.close();
+    await this.#parts.slots.close();
+    await this.#parts.withdrawals.settled();
+    this.#parts.resolver.close();
+    this.#parts.ports.close();
+    await this.#parts.firewall.close();
     if (this.#records.pods.all().length === 0) await this.#clearHost();
   }
 
   async removeAll(): Promise<void> {
-    for (const pod of this.#records.pods.all()) await this.#pods.detach(pod.podId);
+    for (const pod of this.#records.pods.all()) await this.#parts.pods.detach(pod.podId);
     await this.close();
   }
 
   /** Takes off the host what is left when no pod is. The next start makes it again. */
   async #clearHost(): Promise<void> {
-    await this.#firewall.removeTable();
+    await this.#parts.firewall.removeTable();
     await this.#removeLeftovers();
     await removeBridges(this.#bridged().map(({ record }) => record.bridge!));
   }
@@ -238,7 +189,7 @@ class KernelNetwork implements Network {
     }
     const others = await hostSubnets(new Set([...own, bridge!]));
     const clash = subnetsOf(network).find((subnet) => others.some((other) => overlaps(subnet, other)));
-    if (clash && !network.chosen)
+    if (clash && !network.record.chosen)
       this.#log.warn(
         { network: name, subnet: clash.cidr },
         'the subnet overlaps one the host has a route to',
@@ -251,10 +202,26 @@ class KernelNetwork implements Network {
     const { id, bridge } = network.record;
     if (this.#networks.find(id) === undefined) return;
     if (bridge !== undefined) {
-      await this.#firewall.remove(networkElements(rulesOf(network)));
+      await this.#parts.firewall.remove(networkElements(rulesOf(network)));
       await removeBridges([bridge]);
     }
     this.#networks.forget(id);
+  }
+
+  /** The default network follows the configuration and the host's routes, as long as no pod runs on it. */
+  async #dropStaleDefault(running: ReadonlySet<string>): Promise<void> {
+    if (!this.#networks.hasDefault()) return;
+    const { record } = this.#networks.builtIn('bridge');
+    const foreign = await hostSubnets(new Set(this.#bridged().map((network) => network.record.bridge!)));
+    if (!this.#networks.isDefaultStale(foreign)) return;
+    const inUse = this.#records.pods
+      .all()
+      .some(
+        (pod) => running.has(pod.podId) && pod.endpoints.some(({ networkId }) => networkId === record.id),
+      );
+    if (inUse)
+      this.#log.warn('the default network keeps its old settings until no container runs on it at a start');
+    else await this.#unmake(this.#networks.builtIn('bridge'));
   }
 
   async #repairBridges(): Promise<void> {
@@ -280,7 +247,7 @@ class KernelNetwork implements Network {
 
   /** Namespaces and links of this instance that no record knows: prepared ones of before, and what a crash left. */
   async #removeLeftovers(): Promise<void> {
-    const slots = await this.#slots.prepared();
+    const slots = await this.#parts.slots.prepared();
     const pods = this.#records.pods.all();
     const namespaces = new Set([...pods, ...slots].map(({ namespace }) => namespace));
     const links = new Set(pods.flatMap((pod) => pod.endpoints.map((endpoint) => endpoint.hostLink)));
@@ -313,7 +280,7 @@ class KernelNetwork implements Network {
       const endpoint = pod.endpoints.find((one) => one.networkId === record.id);
       if (endpoint) endpoints[pod.podId] = publicEndpoint(endpoint);
     }
-    const { pending: _pending, ...rest } = record;
+    const { pending: _pending, chosen: _chosen, ...rest } = record;
     return { ...rest, endpoints };
   }
 }

@@ -1,0 +1,82 @@
+import { failpoint } from '../lib/failpoint.ts';
+import { Rollback } from '../lib/rollback.ts';
+import { wantedPorts } from './attach-request.ts';
+import { targetEndpoint, targetOf } from './endpoints.ts';
+import type { Firewall } from './firewall.ts';
+import type { AttachRequest } from './network.ts';
+import type { Networks } from './networks.ts';
+import { forgetFlows, type Ports } from './ports.ts';
+import type { Records, StoredPod } from './records.ts';
+import { elementsOf, type Withdrawals } from './withdrawals.ts';
+
+export interface PublisherOptions {
+  records: Records;
+  networks: Networks;
+  firewall: Firewall;
+  ports: Ports;
+  withdrawals: Withdrawals;
+  /** Whether the host has IPv6. */
+  host: { ipv6: boolean };
+}
+
+/** Leads host ports to pods. */
+export class Publisher {
+  readonly #options: PublisherOptions;
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+  }
+
+  /** Claims the host ports the request asks for and leads them to the pod. */
+  async publish(pod: StoredPod, undo: Rollback): Promise<void> {
+    const wanted = wantedPorts(pod.request);
+    const endpoint = targetEndpoint(pod.endpoints);
+    const target = targetOf(pod.endpoints);
+    if (wanted.length === 0 || endpoint === undefined || target === undefined) return;
+    const { ports, records, firewall, networks, host, withdrawals } = this.#options;
+    const hostBinding = networks.get(endpoint.networkId).options.hostBinding;
+    const claimed = await ports.claim(pod.podId, wanted, { target, hostBinding, hostIpv6: host.ipv6 });
+    undo.add('ports', () => ports.release(pod.podId, claimed));
+    pod.ports = claimed;
+    records.pods.put(pod.podId, pod);
+    const elements = elementsOf(pod);
+    failpoint('network.publish.before');
+    undo.add('rules', () => firewall.remove(elements));
+    await firewall.add(elements);
+    failpoint('network.publish.after');
+    withdrawals.run(() => forgetFlows(claimed, target));
+  }
+
+  /** The pod's endpoints changed: its ports lead to the new target, or come or go with it. */
+  async republish(before: StoredPod, after: StoredPod): Promise<void> {
+    const { ports, firewall, records } = this.#options;
+    const [from, to] = [targetOf(before.endpoints), targetOf(after.endpoints)];
+    after.dnsPort = records.pods.get(after.podId)?.dnsPort;
+    if (from?.ipv4 === to?.ipv4 && from?.ipv6 === to?.ipv6) return;
+    if (from) {
+      await firewall.remove(elementsOf(before));
+      await forgetFlows(before.ports, from);
+      ports.release(before.podId, before.ports);
+    }
+    after.ports = [];
+    await using undo = new Rollback();
+    // A port chosen at random stays what it was.
+    const request =
+      before.ports.length > 0
+        ? { ...after.request, ports: before.ports, publishAllPorts: false }
+        : after.request;
+    const pod = { ...after, request };
+    await this.publish(pod, undo);
+    undo.keep();
+    after.ports = pod.ports;
+    records.pods.put(after.podId, after);
+  }
+
+  /** What a leaving pod still has can be asked for by name only: a port, or an address. */
+  async waitForLeaving({ networks, ports }: AttachRequest): Promise<void> {
+    const { withdrawals } = this.#options;
+    const isByName =
+      ports.length > 0 || networks.some(({ endpoint }) => endpoint.ipv4Address || endpoint.ipv6Address);
+    if (isByName && withdrawals.pending) await withdrawals.settled();
+  }
+}
