@@ -20,7 +20,14 @@ export async function main(argv: string[]): Promise<void> {
   dieOnUnhandled(log);
   try {
     const parts = await start(config, log);
-    log.info({ pid: process.pid, socket: config.dockerSocket, milliseconds: Math.round(performance.now() - started) }, 'ready');
+    log.info(
+      {
+        pid: process.pid,
+        socket: config.dockerSocket,
+        milliseconds: Math.round(performance.now() - started),
+      },
+      'ready',
+    );
     await notify('READY=1', log);
     onEnd(parts, log);
   } catch (error) {

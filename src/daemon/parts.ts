@@ -8,6 +8,7 @@ import { createImages } from '../images/service.ts';
 import { createContentStore } from '../images/store/store.ts';
 import { createUnpacker } from '../images/unpack/unpack.ts';
 import { isleError } from '../lib/errors.ts';
+import { readLog } from '../lib/k8s-log/read.ts';
 import type { Logger } from '../lib/log.ts';
 import type { NetworkConfig } from '../network/config.ts';
 import { createNetwork } from '../network/service.ts';
@@ -19,7 +20,7 @@ import { createStorageWorkers } from '../storage/storage-workers.ts';
 import { createVolumeFiles } from '../storage/volumes.ts';
 import type { DaemonConfig } from './config.ts';
 import { hostReporter } from './host-report.ts';
-import { pendingLogs } from './pending.ts';
+
 import { version } from './version.ts';
 
 /** The one list of what is linked together: decode the configuration, construct, nothing else. */
@@ -49,7 +50,7 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
     snapshots,
     files: createContainerFiles({ ...common, workers }),
     volumeFiles: createVolumeFiles({ ...common, workers }),
-    readLog: pendingLogs,
+    readLog,
     defaults: config.containers,
     hostReport: hostReporter(config),
   });

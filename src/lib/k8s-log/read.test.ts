@@ -58,14 +58,18 @@ test('partial entries of each stream are joined; an unfinished line has no newli
 });
 
 test('a line of megabytes comes in bounded pieces', async () => {
-  await log(Array.from({ length: 40 }, () => line(1, 'x'.repeat(8000), 'stdout', 'P')).join('') + line(1, ''));
+  await log(
+    Array.from({ length: 40 }, () => line(1, 'x'.repeat(8000), 'stdout', 'P')).join('') + line(1, ''),
+  );
   const pieces = texts(await read());
   assert.ok(pieces.every((piece) => piece.length <= 32_768));
   assert.equal(pieces.join(''), `${'x'.repeat(320_000)}\n`);
 });
 
 test('what is no entry is passed over', async () => {
-  await log(`garbage\n\n${line(1, 'good')}2026-01-02T03:04:05Z stdout X no\n${'y'.repeat(300_000)}\n${line(2, 'too')}half a li`);
+  await log(
+    `garbage\n\n${line(1, 'good')}2026-01-02T03:04:05Z stdout X no\n${'y'.repeat(300_000)}\n${line(2, 'too')}half a li`,
+  );
   assert.deepEqual(texts(await read()), ['good\n', 'too\n']);
   assert.equal(parseEntry(Buffer.from('not-a-time-at-all-here stdout F x')), undefined);
 });
@@ -78,7 +82,9 @@ test('tail counts lines of the wanted streams, from the end and across rotated f
   assert.equal(texts(await read({ tail: 5003 }))[0], 'older 7\n');
   assert.equal((await read({ tail: 999_999 })).length, 5010);
   assert.deepEqual(await read({ tail: 0 }), []);
-  await log(line(1, 'o1') + line(2, 'e1', 'stderr') + line(3, 'o2') + line(4, 'o', 'stdout', 'P') + line(5, '3'));
+  await log(
+    line(1, 'o1') + line(2, 'e1', 'stderr') + line(3, 'o2') + line(4, 'o', 'stdout', 'P') + line(5, '3'),
+  );
   assert.deepEqual(texts(await read({ tail: 2, stderr: false })), ['o2\n', 'o3\n']);
   assert.deepEqual(texts(await read({ tail: 1, stdout: false })), ['e1\n']);
 });
@@ -96,7 +102,8 @@ test('following gives what comes later, across rotations, and ends when the writ
   const seen: string[] = [];
   const reading = (async () => {
     const options = { ...open, follow: true, ended: ended.promise };
-    for await (const { data } of readLog(path, options, new AbortController().signal)) seen.push(data.toString());
+    for await (const { data } of readLog(path, options, new AbortController().signal))
+      seen.push(data.toString());
   })();
   await delay(20);
   await appendFile(path, line(2, 'second'));
@@ -119,7 +126,8 @@ test('following waits for a log that is not there yet, and stops on abort', asyn
   const stop = new AbortController();
   const seen: string[] = [];
   const reading = (async () => {
-    for await (const { data } of readLog(path, { ...open, follow: true }, stop.signal)) seen.push(data.toString());
+    for await (const { data } of readLog(path, { ...open, follow: true }, stop.signal))
+      seen.push(data.toString());
   })();
   await delay(20);
   await writeFile(path, line(1, 'first'));

@@ -189,7 +189,11 @@ class LineJoiner {
     const before = this.#parts.get(entry.stream);
     const time = before?.time ?? entry.time;
     // Copies: the entry lies in a buffer that is read into again.
-    const data = Buffer.concat([...(before ? [before.data] : []), entry.data, ...(entry.partial ? [] : [newline])]);
+    const data = Buffer.concat([
+      ...(before ? [before.data] : []),
+      entry.data,
+      ...(entry.partial ? [] : [newline]),
+    ]);
     this.#parts.delete(entry.stream);
     const { stream } = entry;
     if (!entry.partial) yield { stream, time, data };

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { isleError } from '../../lib/errors.ts';
+import { defaultPath } from './spec-process.ts';
 
 /** conmon's answer is one short line; an error carries at most 8 KiB of the runtime's stderr, escaped. */
 const maxAnswer = 64 * 1024;
@@ -67,7 +68,7 @@ export async function startMonitor(
 ): Promise<Monitor> {
   const child = spawn(tools.conmon, argumentsOf(tools, request), {
     cwd: request.directory,
-    env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', ...pipes(onAttachable) },
+    env: { PATH: defaultPath, TZ: 'UTC', ...pipes(onAttachable) },
     stdio: ['ignore', 'ignore', 'ignore', 'pipe', ...(onAttachable ? (['pipe', 'pipe'] as const) : [])],
   });
   const ended = endOf(child, tools.conmon);
