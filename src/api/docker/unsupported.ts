@@ -5,7 +5,6 @@ import type { Route } from '../http/call.ts';
 export const unsupported: readonly `${Route['method']} /${string}`[] = [
   'GET /containers/:id/attach/ws',
   'POST /build',
-  'POST /build/prune',
   'GET /images/search',
   'PUT /volumes/:name',
   'GET /plugins',
