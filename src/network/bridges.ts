@@ -28,6 +28,7 @@ export interface Bridge {
 export async function createBridge(bridge: Bridge): Promise<void> {
   failpoint('network.bridge.before');
   const job = new NetworkJob().route([addBridge(bridge.name, { mac: macOf(bridge.name), mtu: bridge.mtu })]);
+  if (hasIpv6(bridge)) await keepRouterAdvertisements(job);
   configure(job, bridge);
   await job.run();
   failpoint('network.bridge.after');
@@ -46,8 +47,28 @@ export async function removeBridges(names: readonly string[]): Promise<void> {
   failpoint('network.unbridge.after');
 }
 
-function configure(job: NetworkJob, { name, addresses }: Bridge): void {
-  const ipv6 = addresses.some(({ address }) => address.includes(':'));
+/**
+ * A host that forwards IPv6 stops listening to router advertisements, and so would lose the default route it has from
+ * one: 2 says to listen nevertheless.
+ */
+async function keepRouterAdvertisements(job: NetworkJob): Promise<void> {
+  const forwarding = await readFile('/proc/sys/net/ipv6/conf/all/forwarding', 'latin1').catch(() => '1');
+  if (forwarding.trim() !== '0') return;
+  const [routes, links] = await Promise.all([listRoutes(), listLinks()]);
+  const uplinks = routes.filter((route) => route.family === 'ipv6' && route.prefixLength === 0);
+  for (const { name } of links.filter((link) => uplinks.some((route) => route.link === link.index))) {
+    const file = `/proc/sys/net/ipv6/conf/${name}/accept_ra`;
+    if ((await readFile(file, 'latin1').catch(() => '')).trim() === '1') job.write(file, '2');
+  }
+}
+
+function hasIpv6({ addresses }: Bridge): boolean {
+  return addresses.some(({ address }) => address.includes(':'));
+}
+
+function configure(job: NetworkJob, bridge: Bridge): void {
+  const { name, addresses } = bridge;
+  const ipv6 = hasIpv6(bridge);
   if (!ipv6) job.route([setNoIpv6Address(name)], { tolerate: true });
   job.route([
     setLink(name, { up: true }),
