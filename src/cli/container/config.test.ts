@@ -18,8 +18,11 @@ interface Recorded {
   error?: string;
 }
 
-const fixture = new URL('../../../test/fixtures/docker-run-bodies.json', import.meta.url);
-const { base, cases } = JSON.parse(readFileSync(fixture, 'utf8')) as { base: Json; cases: Recorded[] };
+const fixture = new URL('../../../test/fixtures/docker-run-bodies.jsonl', import.meta.url);
+const [base = {}, ...cases] = readFileSync(fixture, 'utf8')
+  .trimEnd()
+  .split('\n')
+  .map((line) => JSON.parse(line) as Json & Recorded);
 
 const runFlags = {
   ...containerFlags,
