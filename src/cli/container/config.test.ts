@@ -19,7 +19,7 @@ interface Recorded {
 }
 
 const fixture = new URL('../../../test/fixtures/docker-run-bodies.jsonl', import.meta.url);
-const [base = {}, ...cases] = readFileSync(fixture, 'utf8')
+const [base = {} as Json & Recorded, ...cases] = readFileSync(fixture, 'utf8')
   .trimEnd()
   .split('\n')
   .map((line) => JSON.parse(line) as Json & Recorded);
