@@ -42,6 +42,7 @@ import { defaultProfilePath, seccompProfiles } from './spec-seccomp.ts';
 import { securityHost } from './spec-security.ts';
 import { type SpecHost, specOf } from './spec.ts';
 import { recordedStartTime } from './state-file.ts';
+import { updateLimits } from './update.ts';
 
 export interface OciConfig {
   /** `crun` or `runc`, or an absolute path of one of them. */
@@ -189,7 +190,10 @@ export class OciRuntime implements Runtime {
   }
 
   async update(id: string, resources: Resources): Promise<void> {
-    throw isleError('notImplemented', { what: `update of ${id} ${JSON.stringify(resources)}` });
+    const { host, tools, layout } = this.#parts;
+    const container = await this.#get(id);
+    if (container.ended) throw notRunning(id);
+    await updateLimits(container, resources, host.limits, { ...tools, state: layout.state });
   }
 
   async stats(id: string): Promise<RuntimeStats> {
