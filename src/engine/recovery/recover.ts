@@ -145,6 +145,8 @@ async function sweepUnknown(ctx: EngineContext, strangers: Stranger[]): Promise<
 async function sweepDisk(ctx: EngineContext): Promise<void> {
   const known = new Set(ctx.records.all().map(({ id }) => id));
   await Promise.all([ctx.snapshots.recover(known), ctx.volumeFiles.recover(), sweepDirectories(ctx)]);
+  // After the snapshots: which layers are stood on is known only now.
+  await ctx.images.recover();
 }
 
 async function sweepDirectories(ctx: EngineContext): Promise<void> {
