@@ -12,7 +12,18 @@ export interface RegistryConfig {
   /** The environment whose HTTP_PROXY, HTTPS_PROXY and NO_PROXY count. */
   environment?: NodeJS.ProcessEnv;
   timeouts?: Partial<RegistryTimeouts>;
+  uploads?: Partial<UploadSizes>;
 }
+
+/** Bytes. */
+export interface UploadSizes {
+  /** Blobs up to this size go in one PUT. */
+  monolithic: number;
+  /** Larger ones go in chunks of this size. */
+  chunk: number;
+}
+
+export const defaultUploads: UploadSizes = { monolithic: 4 * 1024 * 1024, chunk: 64 * 1024 * 1024 };
 
 /** Milliseconds, and bytes that must come per `stall`. */
 export interface RegistryTimeouts {

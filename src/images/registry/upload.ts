@@ -6,14 +6,12 @@ import type { RegistryAuth } from '../images.ts';
 import type { Reference } from '../reference.ts';
 import { UnexpectedAnswer } from './answers.ts';
 import { discard } from './body.ts';
+import { defaultUploads, type UploadSizes } from './config.ts';
 import { NetworkError, type Connections } from './connections.ts';
 import { endpointsOf } from './endpoints.ts';
 import { withRetries } from './retry.ts';
 import { RegistrySession } from './session.ts';
 
-/** Blobs up to this size go in one PUT; larger ones in chunks of the other. */
-const monolithicBytes = 4 * 1024 * 1024;
-const chunkBytes = 64 * 1024 * 1024;
 const tries = 5;
 
 export interface UploadOptions {
@@ -32,6 +30,9 @@ export class RemoteTarget {
   readonly #connections: Connections;
   readonly #auth: RegistryAuth | undefined;
   readonly #scopes: string[];
+  readonly #sizes: UploadSizes;
+  /** What the registry asks a chunk to have (`OCI-Chunk-Min-Length`). */
+  #leastChunk = 0;
   #session: Promise<RegistrySession> | undefined;
 
   constructor(connections: Connections, ref: Reference, auth: RegistryAuth | undefined) {
@@ -39,6 +40,7 @@ export class RemoteTarget {
     this.#connections = connections;
     this.#auth = auth;
     this.#scopes = [`repository:${ref.path}:pull,push`];
+    this.#sizes = { ...defaultUploads, ...connections.config.uploads };
   }
 
   /** True when the repository has the blob. */
@@ -121,6 +123,8 @@ export class RemoteTarget {
         signal: options.signal,
       });
       discard(response);
+      const least = Number(response.headers['oci-chunk-min-length'] ?? 0);
+      if (Number.isSafeInteger(least) && least <= 2 ** 30) this.#leastChunk = least;
       return response.statusCode === 201 && mount ? undefined : locationOf(response, session, url);
     });
   }
@@ -132,7 +136,8 @@ export class RemoteTarget {
     start: URL,
     options: UploadOptions,
   ): Promise<void> {
-    const state = { location: start as URL | undefined, offset: 0, farthest: 0 };
+    const chunk = Math.max(this.#sizes.chunk, this.#leastChunk);
+    const state = { location: start as URL | undefined, offset: 0, farthest: 0, chunk };
     const { signal, onRetry } = options;
     const progressed = () => {
       const moved = state.offset > state.farthest;
@@ -152,7 +157,7 @@ export class RemoteTarget {
       if (broken) await this.#resume(session, state, options);
       broken = true;
       if (!state.location) throw this.#wrong('an upload without a Location');
-      if (state.offset === 0 && blob.size <= monolithicBytes)
+      if (state.offset === 0 && blob.size <= this.#sizes.monolithic)
         return this.#finish(session, state.location, blob, options, true);
       while (state.offset < blob.size) await this.#chunk(session, state, blob, options);
       await this.#finish(session, state.location, blob, options, false);
@@ -165,7 +170,7 @@ export class RemoteTarget {
     blob: Descriptor,
     options: UploadOptions,
   ): Promise<void> {
-    const end = Math.min(state.offset + chunkBytes, blob.size);
+    const end = Math.min(state.offset + state.chunk, blob.size);
     const { response, url } = await session.request({
       method: 'PATCH',
       path: state.location as URL,
@@ -262,6 +267,7 @@ export class RemoteTarget {
 interface UploadState {
   location: URL | undefined;
   offset: number;
+  chunk: number;
 }
 
 /** Bytes `start` to `end` (exclusive) of the blob's file, telling how far they got. */
