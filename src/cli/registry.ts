@@ -305,6 +305,11 @@ export const commands: Readonly<Record<string, Entry>> = {
     group: 'Engine',
     load: () => import('./commands/version.ts'),
   },
+  welcome: {
+    summary: 'Run a first container',
+    group: 'Other',
+    load: () => import('./commands/welcome.ts'),
+  },
   completion: {
     summary: 'Print the completion script of a shell',
     group: 'Other',

@@ -9,27 +9,52 @@ export async function confirm(output: Output, question: string): Promise<boolean
 
 /** One line of input, not shown while it is typed when `hidden`; undefined when the input ends first. */
 export async function ask(output: Output, question: string, hidden: boolean): Promise<string | undefined> {
-  output.write(question);
   const input = process.stdin;
   const raw = hidden && input.isTTY;
+  // Before the question: nothing typed in answer to it may be echoed.
   if (raw) input.setRawMode(true);
-  let typed = '';
+  output.write(question);
   try {
-    for await (const chunk of input) {
-      for (const char of (chunk as Buffer).toString()) {
-        if (char === '\n' || char === '\r') return typed;
-        if (raw && char === '\x03') throw new Failure('cancelled', { exitCode: 130 });
-        if (raw && char === '\x04') return typed === '' ? undefined : typed;
-        if (raw && (char === '\x7f' || char === '\b')) typed = typed.slice(0, -1);
-        else typed += char;
-      }
-    }
-    return typed === '' ? undefined : typed;
+    return await readLine(input, raw);
   } finally {
     if (raw) {
       input.setRawMode(false);
       output.write('\n');
     }
-    input.pause();
   }
+}
+
+/** Leaves what comes after the line for the next reader; `raw`: control keys are ours to understand. */
+function readLine(input: NodeJS.ReadStream, raw: boolean): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    let typed = '';
+    const stop = () => {
+      input.off('data', onData).off('end', onEnd).off('error', fail);
+      input.pause();
+    };
+    const fail = (error: Error) => {
+      stop();
+      reject(error);
+    };
+    const onEnd = () => {
+      stop();
+      resolve(typed === '' ? undefined : typed);
+    };
+    const onData = (chunk: Buffer) => {
+      const text = chunk.toString();
+      for (const [at, char] of [...text].entries()) {
+        if (char === '\n' || char === '\r') {
+          stop();
+          const rest = [...text].slice(at + 1).join('');
+          if (rest !== '') input.unshift(Buffer.from(rest));
+          return resolve(typed);
+        }
+        if (raw && char === '\x03') return fail(new Failure('cancelled', { exitCode: 130 }));
+        if (raw && char === '\x04') return onEnd();
+        if (raw && (char === '\x7f' || char === '\b')) typed = typed.slice(0, -1);
+        else typed += char;
+      }
+    };
+    input.on('data', onData).on('end', onEnd).on('error', fail).resume();
+  });
 }
