@@ -95,7 +95,7 @@ test('a container from run -d to rm -f', async () => {
   assert.match(await docker.ok('top', 'one'), /sleep 1000/);
   assert.equal(await docker.ok('logs', 'one'), 'started');
   assert.match(await docker.ok('logs', '-t', 'one'), /^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{9}Z started$/);
-  assert.match(await docker.ok('stats', '--no-stream', 'one'), /one .*%.*MiB/);
+  assert.match(await docker.ok('stats', '--no-stream', 'one'), /one .*%.*iB/);
   await docker.ok('pause', 'one');
   assert.match(await docker.ok('ps'), /Paused/);
   await docker.ok('unpause', 'one');

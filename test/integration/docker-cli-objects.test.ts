@@ -121,22 +121,10 @@ test('networks: names resolve, connect and disconnect', async () => {
 });
 
 test('a published port answers', async () => {
-  await docker.ok(
-    'run',
-    '-d',
-    '--name',
-    'web',
-    '-p',
-    '127.0.0.1::8080',
-    'busybox',
-    'nc',
-    '-lk',
-    '-p',
-    '8080',
-    '-e',
-    'echo',
-    'hi',
-  );
+  const serve = 'while true; do echo hi | nc -l -p 8080; done';
+  await docker.ok('run', '-d', '--name', 'web', '-p', '127.0.0.1::8080', 'busybox', 'sh', '-c', serve);
+  // The shell in there needs a moment until it listens.
+  while (!(await docker.ok('exec', 'web', 'netstat', '-lnt')).includes(':8080')) continue;
   const address = await docker.ok('port', 'web', '8080');
   const [host = '', port = ''] = address.split(':');
   const socket = connect(Number(port), host);
