@@ -42,10 +42,12 @@ function readLine(input: NodeJS.ReadStream, raw: boolean): Promise<string | unde
     };
     const onData = (chunk: Buffer) => {
       const text = chunk.toString();
-      for (const [at, char] of [...text].entries()) {
+      let seen = 0;
+      for (const char of text) {
+        seen += char.length;
         if (char === '\n' || char === '\r') {
           stop();
-          const rest = [...text].slice(at + 1).join('');
+          const rest = text.slice(seen);
           if (rest !== '') input.unshift(Buffer.from(rest));
           return resolve(typed);
         }
