@@ -68,7 +68,10 @@ export async function release(ctx: EngineContext, record: ContainerRecord): Prom
   const results = await Promise.allSettled([ctx.runtimeOf(record).delete(id), detachPod(ctx, record)]);
   failpoint('engine.release.between');
   results.push(
-    ...(await Promise.allSettled([record.spec.autoRemove ? undefined : ctx.snapshots.unmount(id)])),
+    ...(await Promise.allSettled([
+      ctx.volumes.unmountFor(record),
+      record.spec.autoRemove ? undefined : ctx.snapshots.unmount(id),
+    ])),
   );
   for (const result of results) {
     if (result.status === 'rejected')

@@ -78,7 +78,7 @@ async function bringUp(
   const [rootfs, pod, prepared] = await inParallel<[string, PodNetwork, PreparedMounts, void]>(
     mountRoot(ctx, id, undo),
     connect(ctx, record, undo),
-    prepareMounts(ctx, record),
+    mountVolumes(ctx, record, undo),
     writeIdentity(ctx, record),
   );
   try {
@@ -124,6 +124,15 @@ async function mountRoot(ctx: EngineContext, id: string, undo: Rollback): Promis
   const rootfs = await ctx.snapshots.mount(id);
   failpoint('engine.mount-root.after');
   return rootfs;
+}
+
+async function mountVolumes(
+  ctx: EngineContext,
+  record: ContainerRecord,
+  undo: Rollback,
+): Promise<PreparedMounts> {
+  undo.add('volumes', () => ctx.volumes.unmountFor(record));
+  return await prepareMounts(ctx, record);
 }
 
 async function connect(ctx: EngineContext, record: ContainerRecord, undo: Rollback): Promise<PodNetwork> {

@@ -16,6 +16,7 @@ export interface PreparedMounts {
 
 /** The mounts of a container for its runtime, outer directories first. Throws `invalidParameter` naming the source. */
 export async function prepareMounts(ctx: EngineContext, record: ContainerRecord): Promise<PreparedMounts> {
+  await ctx.volumes.mountFor(record);
   const held: (() => void)[] = [];
   const close = () => {
     for (const letGo of held.splice(0)) letGo();

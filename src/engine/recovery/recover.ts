@@ -11,8 +11,8 @@ import { startHelpers } from '../containers/helpers.ts';
 import { watchExit } from '../containers/exit.ts';
 import type { EngineContext } from '../context.ts';
 import { zeroTime } from '../model.ts';
-import { runningPods } from '../pods.ts';
 import type { Exit, Recovered, Runtime } from '../runtime.ts';
+import { runningPods } from '../pods.ts';
 import { now } from '../time.ts';
 
 /**
@@ -27,8 +27,7 @@ export async function recover(ctx: EngineContext): Promise<void> {
     up.map(async (record) => ({ record, state: await ctx.runtimeOf(record).recover(record.id) })),
   );
   for (const { record, state } of found) adoptRunning(ctx, record, state);
-  const pods = new Set([...ctx.live.keys()]);
-  await ctx.network.recover(pods);
+  await Promise.all([ctx.network.recover(runningPods(ctx)), unmountIdle(ctx)]);
   await Promise.all([undoIntents(ctx), ...found.map(({ record, state }) => settleEnded(ctx, record, state))]);
   const strangers = await unknownWorkloads(ctx);
   ctx.background.run('sweeping leftovers', () => sweepUnknown(ctx, strangers));
@@ -147,6 +146,12 @@ async function sweepDisk(ctx: EngineContext): Promise<void> {
   await Promise.all([ctx.snapshots.recover(known), ctx.volumeFiles.recover(), sweepDirectories(ctx)]);
   // After the snapshots: which layers are stood on is known only now.
   await ctx.images.recover();
+}
+
+/** A root that somebody looked into, or that was about to be given back, when the last daemon ended. */
+async function unmountIdle(ctx: EngineContext): Promise<void> {
+  const idle = ctx.records.all().filter(({ id }) => !ctx.live.has(id));
+  await Promise.all(idle.map(({ id }) => ctx.snapshots.unmount(id)));
 }
 
 async function sweepDirectories(ctx: EngineContext): Promise<void> {

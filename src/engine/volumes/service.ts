@@ -3,6 +3,7 @@ import { isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import type { Table } from '../../lib/table.ts';
 import type { ContainerRecord } from '../containers/record.ts';
+import { isRunning } from '../containers/records.ts';
 import { checkName } from '../containers/names.ts';
 import type { EngineContext } from '../context.ts';
 import type { Volume, Volumes } from '../engine.ts';
@@ -124,6 +125,30 @@ export class VolumeService implements Volumes {
         driver: 'local',
         ...more,
       });
+    }
+  }
+
+  /** Mounts what a volume's options name (NFS, tmpfs, a bind) on its directory, before its first user starts. */
+  async mountFor(record: ContainerRecord): Promise<void> {
+    await this.#eachWithOptions(record, (name, options) => this.#ctx.volumeFiles.mount(name, options));
+  }
+
+  /** The other way round when the last user has ended. */
+  async unmountFor(record: ContainerRecord): Promise<void> {
+    await this.#eachWithOptions(record, async (name) => {
+      const others = this.#usersOf(name).filter(({ id, state }) => id !== record.id && isRunning(state));
+      if (others.length === 0) await this.#ctx.volumeFiles.unmount(name);
+    });
+  }
+
+  async #eachWithOptions(
+    record: ContainerRecord,
+    work: (name: string, options: Record<string, string>) => Promise<void>,
+  ): Promise<void> {
+    for (const { type, source } of record.mountSpecs) {
+      const options = type === 'volume' ? this.#table.get(source)?.options : undefined;
+      if (options === undefined || Object.keys(options).length === 0) continue;
+      await this.#ctx.queue.run(`volume:${source}`, () => work(source, options));
     }
   }
 

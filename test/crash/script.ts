@@ -1,0 +1,159 @@
+import type { TestDaemon } from '../fixtures/daemon.ts';
+import type { Model } from './model.ts';
+
+/** Ends with code 3 when asked to, and not before. */
+const worker = ['sh', '-c', 'trap "exit 3" TERM; echo up; sleep 1000 & wait'];
+
+export interface Remote {
+  /** `127.0.0.1:PORT/app:1`, and the same with another tag. */
+  reference: string;
+}
+
+type Body = Record<string, unknown>;
+
+/**
+ * One life of an engine, through the API, from an image pulled to everything removed again. Throws when the daemon
+ * goes away in the middle; the model then says what it had acknowledged.
+ */
+export async function runScript(daemon: TestDaemon, model: Model, remote: Remote): Promise<void> {
+  const post = (path: string, body?: unknown) => daemon.ok('POST', path, body);
+  const create = (name: string, body: Body) =>
+    model.during(
+      [name],
+      () => post(`/containers/create?name=${name}`, { Image: 'busybox', ...body }),
+      () => void model.containers.set(name, { phase: 'created' }),
+    );
+  const becomes = (name: string, path: string, phase: 'running' | 'paused' | 'exited', exitCode?: number) =>
+    model.during(
+      [name],
+      () => post(`/containers/${name}/${path}`),
+      () => void model.containers.set(name, { phase, exitCode }),
+    );
+  const remove = (name: string) =>
+    model.during(
+      [name],
+      () => daemon.ok('DELETE', `/containers/${name}?force=1&v=1`),
+      () => void model.containers.delete(name),
+    );
+
+  await clear(daemon, model);
+  await pull(daemon, model, remote.reference);
+  await model.during(
+    ['vol1'],
+    () => post('/volumes/create', { Name: 'vol1' }),
+    () => void model.volumes.add('vol1'),
+  );
+  await model.during(
+    ['net1'],
+    () => post('/networks/create', { Name: 'net1' }),
+    () => void model.networks.add('net1'),
+  );
+  await create('web', {
+    Cmd: worker,
+    ExposedPorts: { '80/tcp': {} },
+    Volumes: { '/anonymous': {} },
+    HostConfig: { PortBindings: { '80/tcp': [{ HostPort: '' }] }, Binds: ['vol1:/data'] },
+  });
+  await becomes('web', 'start', 'running');
+  await exec(daemon, 'web');
+  await becomes('web', 'pause', 'paused');
+  await becomes('web', 'unpause', 'running');
+  await post('/networks/net1/connect', { Container: 'web' });
+  await post('/networks/net1/disconnect', { Container: 'web' });
+  await create('named', {
+    Cmd: worker,
+    HostConfig: {
+      NetworkMode: 'net1',
+      LogConfig: { Type: 'json-file', Config: { 'max-size': '1k', 'max-file': '2' } },
+    },
+  });
+  await becomes('named', 'start', 'running');
+  await create('plain', { Cmd: worker, HostConfig: { NetworkMode: 'none' } });
+  await becomes('plain', 'start', 'running');
+  await becomes('web', 'stop?t=5', 'exited', 3);
+  await becomes('web', 'start', 'running');
+  await becomes('web', 'restart?t=5', 'running');
+  await becomes('web', 'kill', 'exited', 137);
+  await throwAway(daemon, model);
+  await daemon.ok('PUT', '/containers/web/archive?path=/', Buffer.alloc(1024));
+  await model.during(
+    ['committed'],
+    () => post('/commit?container=web&repo=committed', {}),
+    () => void model.images.add('committed:latest'),
+  );
+  await remove('web');
+  await remove('named');
+  await remove('plain');
+  await clear(daemon, model);
+}
+
+async function pull(daemon: TestDaemon, model: Model, reference: string): Promise<void> {
+  const at = reference.lastIndexOf(':');
+  const query = `fromImage=${reference.slice(0, at)}&tag=${reference.slice(at + 1)}`;
+  await model.during(
+    [reference],
+    async () => {
+      const { text } = await daemon.ok('POST', `/images/create?${query}`);
+      if (text.includes('errorDetail')) throw new Error(`pull: ${text}`);
+    },
+    () => void model.images.add(reference),
+  );
+}
+
+async function exec(daemon: TestDaemon, name: string): Promise<void> {
+  const created = await daemon.ok('POST', `/containers/${name}/exec`, { Cmd: ['true'] });
+  await daemon.ok('POST', `/exec/${created.json<{ Id: string }>().Id}/start`, { Detach: true });
+}
+
+/** `docker run --rm`: gone when the wait has been answered. */
+async function throwAway(daemon: TestDaemon, model: Model): Promise<void> {
+  await model.during(
+    ['brief'],
+    async () => {
+      await daemon.ok('POST', '/containers/create?name=brief', {
+        Image: 'busybox',
+        Cmd: ['true'],
+        HostConfig: { AutoRemove: true },
+      });
+      const removed = daemon.ok('POST', '/containers/brief/wait?condition=removed');
+      // When the daemon dies both calls fail: the first failure is the one that is told.
+      removed.catch(() => {});
+      await daemon.ok('POST', '/containers/brief/start');
+      await removed;
+    },
+    () => {},
+  );
+}
+
+/** Everything that an earlier life left. */
+async function clear(daemon: TestDaemon, model: Model): Promise<void> {
+  const containers = (await daemon.ok('GET', '/containers/json?all=1')).json<{ Names: string[] }[]>();
+  for (const { Names } of containers) {
+    const name = Names[0]!.slice(1);
+    await model.during(
+      [name],
+      () => daemon.ok('DELETE', `/containers/${name}?force=1&v=1`),
+      () => void model.containers.delete(name),
+    );
+  }
+  await model.during(
+    ['vol1'],
+    () => daemon.call('DELETE', '/volumes/vol1'),
+    () => void model.volumes.delete('vol1'),
+  );
+  await model.during(
+    ['net1'],
+    () => daemon.call('DELETE', '/networks/net1'),
+    () => void model.networks.delete('net1'),
+  );
+  const images = (await daemon.ok('GET', '/images/json')).json<{ RepoTags: string[] | null; Id: string }[]>();
+  for (const { RepoTags, Id } of images) {
+    if (RepoTags?.includes('busybox:latest')) continue;
+    const name = RepoTags?.[0] ?? Id;
+    await model.during(
+      [name],
+      () => daemon.ok('DELETE', `/images/${encodeURIComponent(name)}?force=1`),
+      () => void model.images.delete(name),
+    );
+  }
+}
