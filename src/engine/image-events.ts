@@ -1,4 +1,4 @@
-import type { Images } from '../images/images.ts';
+import type { Images, RemovedImage } from '../images/images.ts';
 import type { EngineContext } from './context.ts';
 
 /** The images face with each change published as Docker's event. */
@@ -6,6 +6,13 @@ export function withImageEvents(ctx: EngineContext): Images {
   const { images } = ctx;
   const publish = (action: string, id: string, name: string) =>
     ctx.events.publish('image', action, id, { name });
+  /** Of what was deleted only images are told: the layers that went with them are no image's event. */
+  const publishRemoved = (removed: RemovedImage[], ids: ReadonlySet<string>) => {
+    for (const entry of removed) {
+      if ('untagged' in entry) publish('untag', entry.untagged, entry.untagged);
+      else if (ids.has(entry.deleted)) publish('delete', entry.deleted, entry.deleted);
+    }
+  };
   return {
     get: (name) => images.get(name),
     list: () => images.list(),
@@ -29,19 +36,15 @@ export function withImageEvents(ctx: EngineContext): Images {
       publish('tag', images.get(nameOrId).id, newName);
     },
     async remove(nameOrId, options) {
+      const ids = idsOf(images);
       const removed = await images.remove(nameOrId, options);
-      for (const entry of removed) {
-        if ('untagged' in entry) publish('untag', entry.untagged, entry.untagged);
-        else publish('delete', entry.deleted, entry.deleted);
-      }
+      publishRemoved(removed, ids);
       return removed;
     },
     async prune(options) {
+      const ids = idsOf(images);
       const result = await images.prune(options);
-      for (const entry of result.removed) {
-        if ('untagged' in entry) publish('untag', entry.untagged, entry.untagged);
-        else publish('delete', entry.deleted, entry.deleted);
-      }
+      publishRemoved(result.removed, ids);
       ctx.events.publish('image', 'prune', '', { reclaimed: String(result.reclaimed) });
       return result;
     },
@@ -61,4 +64,8 @@ export function withImageEvents(ctx: EngineContext): Images {
       return image;
     },
   };
+}
+
+function idsOf(images: Images): Set<string> {
+  return new Set(images.list().map(({ id }) => id));
 }

@@ -27,21 +27,24 @@ export class Archives {
     this.#parts = parts;
   }
 
-  /** An image asked for by id is saved with all its names, one asked for by name with that. */
+  /** An image asked for by id is saved with all its names, one asked for by name with that (without a tag: with all of the repository). */
   async save(names: string[], signal?: AbortSignal): Promise<Readable> {
     const { index, pins, content } = this.#parts;
     if (names.length === 0)
       throw isleError('invalidParameter', { message: 'no image was named to be saved' });
-    const pin = await pins.pinAll();
+    const wanted = new Map<string, { image: ImageRecord; names: Reference[] }>();
+    for (const text of names) {
+      const image = index.find(text);
+      const known = wanted.get(image.id) ?? { image, names: [] };
+      known.names.push(...this.#namesFor(image, text));
+      wanted.set(image.id, known);
+    }
+    const images = [...wanted.values()].map(archived);
+    // Only what is read: a slow reader must not keep other images' garbage on the disk.
+    const blobs = images.flatMap(({ manifest, config, layers }) => [manifest, config, ...layers]);
+    const pin = await pins.pin(blobs.map(({ digest }) => digest));
     try {
-      const wanted = new Map<string, { image: ImageRecord; names: Reference[] }>();
-      for (const text of names) {
-        const image = index.find(text);
-        const known = wanted.get(image.id) ?? { image, names: [] };
-        known.names.push(...this.#namesFor(image, text));
-        wanted.set(image.id, known);
-      }
-      const stream = saveImages(content, [...wanted.values()].map(archived), signal);
+      const stream = saveImages(content, images, signal);
       stream.once('close', () => pin[Symbol.dispose]());
       return stream;
     } catch (error) {
@@ -93,7 +96,10 @@ export class Archives {
     const { index } = this.#parts;
     if (index.isIdOf(image.id, text)) return index.namesOf(image.id).filter(({ tag }) => tag);
     const name = index.findName(text)?.name;
-    return name?.tag ? [name] : [];
+    if (!name?.tag) return [];
+    return parseReference(text).tag
+      ? [name]
+      : index.tagsIn(name).filter((other) => index.imageOf(other)?.id === image.id);
   }
 }
 

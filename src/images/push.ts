@@ -70,15 +70,15 @@ export class Pusher {
   }
 
   async #pushOne(target: RemoteTarget, ref: Reference, options: PushOptions): Promise<void> {
-    const { index, content, pins, dataRoot } = this.#parts;
+    const { index, content, pins } = this.#parts;
     const { signal, onProgress } = options;
     const recorded = index.imageOf(ref);
     if (!recorded) throw isleError('noSuchImage', { ref: familiarName(ref) });
     refuseOtherPlatform(recorded, ref, options.platform);
-    using _pin = await pins.pinAll();
-    const isLocal = !index.namesOf(recorded.id).some((name) => name.digest);
-    const image = isLocal ? await compressLayers(content, recorded, dataRoot, signal) : recorded;
-    if (image !== recorded) index.put(image, []);
+    const image = await this.#packed(recorded, signal);
+    using _pin = await pins.pin(
+      [image.manifest, image.configDescriptor, ...image.layers].map(({ digest }) => digest),
+    );
 
     const failed = new AbortController();
     const either = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal;
@@ -103,6 +103,16 @@ export class Pusher {
     const { digest, size } = image.manifest;
     onProgress({ status: `${tag}: digest: ${digest} size: ${size}` });
     onProgress({ progressDetail: {}, aux: { Tag: tag, Digest: digest, Size: size } });
+  }
+
+  /** As it goes to a registry: what came from one stays as it is, what was made here is compressed. */
+  async #packed(image: ImageRecord, signal: AbortSignal | undefined): Promise<ImageRecord> {
+    const { index, content, pins, dataRoot } = this.#parts;
+    if (index.namesOf(image.id).some((name) => name.digest)) return image;
+    using _pin = await pins.pinAll();
+    const packed = await compressLayers(content, image, dataRoot, signal);
+    if (packed !== image) index.put(packed, []);
+    return packed;
   }
 
   #bring(

@@ -79,7 +79,12 @@ export function createImages(options: ImagesOptions): Images {
     remove: async (nameOrId, removeOptions) =>
       (await removing(() => removeFromIndex(index, nameOrId, removeOptions))).removed,
     prune: (pruneOptions) => removing(() => pruneIndex(index, pruneOptions)),
-    push: (ref, pushOptions) => pusher.push(ref, pushOptions),
+    async push(ref, pushOptions) {
+      const before = content.all().length;
+      await pusher.push(ref, pushOptions);
+      // What was compressed is not needed in its plain form any more.
+      if (content.all().length > before) await collect();
+    },
     save: async (names, signal) => archives.save(names, signal),
     load: (archive, onProgress, signal) => archives.load(archive, onProgress, signal),
     import: (archive, importOptions) => archives.import(archive, importOptions),
