@@ -54,7 +54,7 @@ export function seccompProfiles(path = defaultProfilePath): SeccompProfiles {
           );
         },
       );
-      const filter = resolveProfile(await profile, capabilities);
+      const filter = withoutNamespaces(resolveProfile(await profile, capabilities), capabilities);
       if (made.size < 256) made.set(key, filter);
       return filter;
     },
@@ -98,6 +98,50 @@ function resolveProfile(profile: Profile, capabilities: string[]): OciSeccomp {
   else if (profile.architectures?.length) filter.architectures = profile.architectures;
   if (profile.flags?.length) filter.flags = profile.flags;
   return filter;
+}
+
+/** Mounting and making namespaces: what most escapes through the kernel begin with. */
+const administrative = new Set([
+  'fsconfig',
+  'fsmount',
+  'fsopen',
+  'fspick',
+  'keyctl',
+  'mount',
+  'mount_setattr',
+  'move_mount',
+  'open_tree',
+  'pivot_root',
+  'setns',
+  'umount',
+  'umount2',
+  'unshare',
+]);
+
+/** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET. */
+const namespaceFlags = 0x7e02_0000;
+
+/**
+ * The common profile lets every container make user namespaces, and mount in them; Docker's needs CAP_SYS_ADMIN
+ * for that (CVE-2022-0185 and CVE-2022-0492 went that way). As Docker's: also clone only without those flags, and
+ * clone3, whose flags a filter cannot see, not at all (ENOSYS, so that libc falls back).
+ */
+function withoutNamespaces(filter: OciSeccomp, capabilities: string[]): OciSeccomp {
+  if (capabilities.includes('CAP_SYS_ADMIN')) return filter;
+  const taken = (name: string) => administrative.has(name) || name === 'clone' || name === 'clone3';
+  const kept = filter.syscalls.map((call) => ({ ...call, names: call.names.filter((name) => !taken(name)) }));
+  return {
+    ...filter,
+    syscalls: [
+      ...kept.filter((call) => call.names.length > 0),
+      { names: [...administrative], action: 'SCMP_ACT_ERRNO', errnoRet: 1 },
+      {
+        names: ['clone'],
+        action: 'SCMP_ACT_ALLOW',
+        args: [{ index: 0, value: namespaceFlags, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }],
+      },
+    ],
+  };
 }
 
 function applies(call: ProfileSyscall, arch: string, caps: Set<string>): boolean {
