@@ -256,7 +256,7 @@ export class TarReader {
 
   #mapIsWhole(): boolean {
     if (this.#lines > 0 && this.#linesWanted === 0)
-      this.#linesWanted = 1 + 2 * sparseSegments(this.#collected[0]!);
+      this.#linesWanted = 1 + 2 * sparseSegments(Buffer.concat(this.#collected));
     return this.#linesWanted > 0 && this.#lines >= this.#linesWanted;
   }
 

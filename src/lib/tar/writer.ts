@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { blockSize, metadataLimit, TarError, type TarEntry } from './entry.ts';
 import { formatHeader } from './header.ts';
 import { formatPax, formatPaxTime } from './pax.ts';
@@ -40,6 +41,9 @@ function withPax(entry: TarEntry, stored: number, extra: [string, string | Buffe
     field,
     fieldText(named, stored, field),
   ]);
+  // PAX names are UTF-8 unless this says that they are just bytes; libarchive refuses them otherwise.
+  const names = [entry.name, entry.linkName, ...extra.map(([, value]) => value.toString())];
+  if (names.some((text) => !isUtf8(Buffer.from(text, 'latin1')))) records.unshift(['hdrcharset', 'BINARY']);
   for (const [key, value] of entry.xattrs) {
     if (key.includes('=')) throw new TarError('an extended attribute has a "=" in its name');
     records.push([`SCHILY.xattr.${key}`, value]);
@@ -87,7 +91,9 @@ function fieldText(entry: TarEntry, stored: number, field: string): string {
 }
 
 function sparseHeader(entry: TarEntry, map: number[]): Buffer {
-  const lines = [map.length / 2, ...map].join('\n');
+  // GNU tar sets the size of the file by a last, empty segment.
+  const ended = (map.at(-2) ?? 0) + (map.at(-1) ?? 0) === entry.size ? map : [...map, entry.size, 0];
+  const lines = [ended.length / 2, ...ended].join('\n');
   const prefix = Buffer.from(`${lines}\n`, 'latin1');
   const padded = Buffer.concat([prefix, padding(prefix.length)]);
   const header = withPax(
