@@ -9,7 +9,6 @@ _isle() {
   local IFS=$'\n'
   COMPREPLY=()
   # Words are broken at : and = by bash; put together again, names such as localhost:5000/a complete.
-  words=(${'$'}{COMP_LINE:0:COMP_POINT})
   local joined=${'$'}{COMP_LINE:0:COMP_POINT}
   IFS=$' \t' read -r -a words <<<"$joined"
   [[ $joined == *' ' ]] && words+=('')
