@@ -49,8 +49,10 @@ export async function changeElements(table: string, changes: readonly ElementCha
   await new NetworkJob().netfilter(elementBatch(table, changes)).run();
 }
 
+/** Only the last element is acknowledged: the first error ends the batch, and thousands of answers would not fit. */
 export function elementBatch(table: string, changes: readonly ElementChange[]): Message[] {
-  return batch(changes.map((change) => elementMessage(table, change)));
+  const last = changes.length - 1;
+  return batch(changes.map((change, index) => elementMessage(table, change, index === last ? NLM_F.ack : 0)));
 }
 
 /** Deletes the instance's table; none there is fine. */
@@ -115,12 +117,13 @@ function compare(value: Buffer): Attribute {
   return expression('cmp', [be32(1, 1), be32(2, 0), nested(3, [bytes(1, value)])]);
 }
 
-function elementMessage(table: string, { action, set, key, keyEnd, data }: ElementChange): Message {
+function elementMessage(table: string, change: ElementChange, ack: number): Message {
+  const { action, set, key, keyEnd, data } = change;
   const element = [nested(1, [bytes(1, key)])];
   if (keyEnd !== undefined) element.push(nested(10, [bytes(1, keyEnd)]));
   if (data !== undefined && action === 'add') element.push(nested(2, [bytes(1, data)]));
   const [type, flags] = action === 'add' ? [NFT.newElement, NLM_F.create] : [NFT.delElement, 0];
-  return nfMessage(type, flags | NLM_F.ack, FAMILY.inet, [
+  return nfMessage(type, flags | ack, FAMILY.inet, [
     text(1, table),
     text(2, set),
     nested(3, [nested(1, element)]),

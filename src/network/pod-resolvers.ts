@@ -5,7 +5,7 @@ import type { Rollback } from '../lib/rollback.ts';
 import type { Resolver } from './dns/resolver.ts';
 import { needsResolver, type FileContext } from './files.ts';
 import type { Records, StoredPod } from './records.ts';
-import { newResolverPort, openResolver } from './slots.ts';
+import { bindResolver, newResolverPort, openResolver } from './slots.ts';
 
 export interface PodResolversOptions {
   records: Records;
@@ -44,7 +44,8 @@ export class PodResolvers {
     const path = join(directory, pod.namespace);
     // The pod may have taken the port while nobody listened: then another one is as good.
     for (const port of [pod.dnsPort, newResolverPort(), newResolverPort()]) {
-      const opened = await openResolver(new NetworkJob().enter(path), port).run().catch(ignoreInUse);
+      const open = port === pod.dnsPort ? bindResolver : openResolver;
+      const opened = await open(new NetworkJob().enter(path), port).run().catch(ignoreInUse);
       if (opened === undefined) continue;
       resolver.serve(pod.podId, { udp: opened.sockets[0]!.fd, tcp: opened.sockets[1]!.fd });
       if (port !== pod.dnsPort) records.pods.put(pod.podId, { ...pod, dnsPort: port });

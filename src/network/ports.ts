@@ -137,6 +137,11 @@ export class Ports {
   }
 
   async #hold(podId: string, bindings: readonly PortBinding[], target: PodTarget): Promise<void> {
+    for (let at = 0; at < bindings.length; at += SOCKETS_AT_ONCE)
+      await this.#holdSome(podId, bindings.slice(at, at + SOCKETS_AT_ONCE), target);
+  }
+
+  async #holdSome(podId: string, bindings: readonly PortBinding[], target: PodTarget): Promise<void> {
     const job = new NetworkJob();
     for (const binding of bindings) {
       const proxied = needsProxy(binding, target);
@@ -160,6 +165,9 @@ export class Ports {
     }
   }
 }
+
+/** A range of ports is taken in steps: each is one call of the addon, which keeps a bounded list. */
+const SOCKETS_AT_ONCE = 1000;
 
 export interface ClaimOptions {
   target: PodTarget;

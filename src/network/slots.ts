@@ -118,11 +118,15 @@ export class Slots {
 
 /** Binds the resolver's sockets (UDP, then TCP) in the job's namespace and sends the pod's port 53 there. */
 export function openResolver(job: NetworkJob, port: number): NetworkJob {
+  return bindResolver(job, port).netfilter(redirectDns(parseAddress(RESOLVER_ADDRESS)!, port));
+}
+
+/** The sockets alone, where the rules lead to this port already. */
+export function bindResolver(job: NetworkJob, port: number): NetworkJob {
   const address = parseAddress(RESOLVER_ADDRESS)!;
   return job
     .socket({ family: 'ipv4', type: 'udp', address, port })
-    .socket({ family: 'ipv4', type: 'tcp', address, port, listen: true })
-    .netfilter(redirectDns(address, port));
+    .socket({ family: 'ipv4', type: 'tcp', address, port, listen: true });
 }
 
 /** Below the ephemeral ports, so that no connection of the pod's takes it; at random, so that no server expects it. */
