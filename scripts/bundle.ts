@@ -40,6 +40,8 @@ async function bundleCommandLine(): Promise<void> {
     entryPoints: [join(root, 'src/cli/main.ts')],
     format: 'cjs',
     outfile: join(dist, 'cli.cjs'),
+    // A third less to read at every call.
+    minifyIdentifiers: true,
     // Code that asks where it lies looks at __dirname first.
     logOverride: { 'empty-import-meta': 'silent' },
   });
