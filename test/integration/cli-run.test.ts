@@ -251,6 +251,27 @@ describe('isle run and what follows it', () => {
     await ok('rm', '-f', 'stubborn');
   });
 
+  test('an engine that dies leaves the container running, and the call says so', async () => {
+    const child = spawnIsle(daemon.host, [
+      'run',
+      '--name',
+      'orphan',
+      'busybox',
+      'sh',
+      '-c',
+      'echo ready; sleep 100',
+    ]);
+    const outcome = outcomeOf(child);
+    await new Promise((resolve) => child.stdout?.once('data', resolve));
+    await daemon.kill9();
+    const { code, stderr } = await outcome;
+    assert.equal(code, 125);
+    assert.match(stderr, /^isle: the engine went away; orphan runs on without it\n.*isle attach orphan\n$/);
+    await daemon.start();
+    assert.equal(await ok('inspect', '-f', '{{.State.Running}}', 'orphan'), 'true');
+    await ok('rm', '-f', 'orphan');
+  });
+
   test('a daemon that does not run is one line, with what to do', async () => {
     const { code, stderr } = await call('unix:///nonexistent/docker.sock', ['run', 'busybox']);
     assert.equal(code, 125);

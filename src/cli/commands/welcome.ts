@@ -41,17 +41,12 @@ export const command = defineCommand({
     if (code !== 0) return code;
     const took = Math.round(performance.now() - started);
     const tries: [string, string][] = [
-      [`./isle run -it --rm ${image.replace(/:latest$/, '')} sh`, 'a shell in a container'],
-      ['./isle run -d --name web -p 8080:80 nginx', 'a web server, from Docker Hub'],
-      ['./isle ps', 'what runs'],
-      ['docker context use isle && docker run --rm hello-world', 'the docker client works, too'],
+      ['docker context use isle', 'the docker client works with it, too'],
       ['./isle doctor', 'how this host is'],
-      ['./isle help', 'everything else'],
+      ['./isle help', 'everything it can do'],
     ];
-    out.line();
-    out.line(out.paint.bold(`That was a container: made, run and removed in ${took} ms. Try next:`));
-    const width = Math.max(...tries.map(([call]) => call.length));
-    for (const [call, does] of tries) out.line(`  ${call.padEnd(width)}   ${out.paint.dim(does)}`);
+    out.line(out.paint.bold(`That was a container: made, run and removed in ${took} ms.`));
+    for (const [call, does] of tries) out.line(`  ${call.padEnd(26)} ${out.paint.dim(does)}`);
     return 0;
   },
 });

@@ -92,7 +92,13 @@ export async function runInForeground(context: Context, options: ForegroundOptio
       sayHowToComeBack(context, options, raw);
       return interrupted ? 130 : 0;
     }
-    const answer = await exit;
+    const answer = await exit.catch((cause: unknown) => {
+      throw new Failure(`the engine went away; ${options.name} runs on without it`, {
+        exitCode: 125,
+        hint: `start the engine and come back: isle up; isle attach ${options.name}`,
+        cause,
+      });
+    });
     if (answer.Error?.Message) throw new Failure(answer.Error.Message, { exitCode: 125 });
     return answer.StatusCode;
   } catch (error) {
