@@ -42,11 +42,28 @@ static void run_drain_eventfd(struct isle_op *op) {
   if (eventfd_read((int)op->a[0].i, &value) && errno != EAGAIN) op->error = errno;
 }
 
+/* pipe(): the read end and the write end as 32-bit numbers. Both close on exec. */
+static void run_pipe(struct isle_op *op) {
+  int *ends = malloc(2 * sizeof *ends);
+  if (!ends) {
+    op->error = ENOMEM;
+    return;
+  }
+  if (pipe2(ends, O_CLOEXEC)) {
+    op->error = errno;
+    free(ends);
+    return;
+  }
+  op->data = ends;
+  op->size = 2 * sizeof *ends;
+}
+
 static const struct isle_call calls[] = {
     {"pidfdOpen", "i", 'f', false, run_pidfd_open},
     {"pidfdSignal", "ii", 'v', false, run_pidfd_signal},
     {"getRlimit", "ii", 'b', false, run_get_rlimit},
     {"setRlimit", "iiii", 'v', false, run_set_rlimit},
+    {"pipe", "", 'b', false, run_pipe},
     {"eventfd", "", 'f', false, run_eventfd},
     {"drainEventfd", "i", 'v', false, run_drain_eventfd},
     {"closeFd", "i", 'v', false, run_close},

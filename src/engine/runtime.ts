@@ -106,6 +106,8 @@ export interface ExecSpec {
   tty: boolean;
   stdin: boolean;
   privileged: boolean;
+  /** No client waits for it: it must outlive this daemon. Absent: it may end with it. */
+  detached?: boolean;
   size?: TerminalSize;
 }
 

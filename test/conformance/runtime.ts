@@ -271,6 +271,15 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       await runtime.delete(id);
     });
 
+    test('a detached exec runs to its end and tells its exit code', async () => {
+      const { id } = await started({ args: ['sleep', '100'] });
+      const session = await runtime.exec(id, exec({ args: ['sh', '-c', 'echo x; exit 6'], detached: true }));
+      session.streams.stdout.resume();
+      session.streams.stderr.resume();
+      assert.equal((await session.exit).code, 6);
+      await runtime.delete(id);
+    });
+
     test('exec names a command that is not there or may not be executed, and a wrong user', async () => {
       const { id } = await started({ args: ['sleep', '100'] });
       await assert.rejects(runtime.exec(id, exec({ args: ['no-such'] })), (error) =>

@@ -115,6 +115,32 @@ describe('containers of crun and conmon', { concurrency: false }, () => {
     await runtime.delete(id);
   });
 
+  test('an exec loses no output to a slow reader, and what it leaves behind does not hold its streams', async () => {
+    const { runtime } = fixture;
+    const { id } = await start({ args: ['sleep', '100'] });
+    const run = async (script: string) =>
+      await runtime.exec(id, {
+        id: newId(),
+        args: ['sh', '-c', script],
+        env: ['PATH=/bin'],
+        cwd: '/',
+        user: '',
+        tty: false,
+        stdin: false,
+        privileged: false,
+      });
+    const big = await run('dd if=/dev/zero bs=65536 count=32 2>/dev/null; echo to-stderr > /dev/stderr');
+    await delay(400);
+    assert.deepEqual(await outputOf(big.streams).then(({ stdout, stderr }) => [stdout.length, stderr]), [
+      32 * 65_536,
+      'to-stderr\n',
+    ]);
+    const daemon = await run('sleep 50 & echo started');
+    assert.equal((await daemon.exit).code, 0);
+    assert.equal((await outputOf(daemon.streams)).stdout, 'started\n');
+    await runtime.delete(id);
+  });
+
   test('what a daemon created and started survives its death by SIGKILL', async () => {
     const workload = await fixture.workload({
       args: ['sh', '-c', 'echo before; read A; echo after $A; exit 21'],

@@ -75,6 +75,7 @@ export class ExecService implements Execs {
         tty: record.tty,
         stdin: record.attachStdin && !options.detach,
         privileged: record.privileged,
+        detached: options.detach,
         size: options.size ?? entry.size,
       });
       entry.session = session;

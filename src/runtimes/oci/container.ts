@@ -3,7 +3,7 @@ import type { Exit } from '../../engine/runtime.ts';
 import { pidfdSignal } from '../../host/pidfd.ts';
 import type { Cgroup } from '../../host/cgroup/cgroup.ts';
 import { AttachHub } from './attach.ts';
-import type { ExitFile, Exits } from './exits.ts';
+import type { NumberFile, NumberFiles } from './number-files.ts';
 import { wasOomKilled } from './oom.ts';
 import type { RunRecord } from './record.ts';
 
@@ -14,7 +14,7 @@ export interface ContainerOptions {
   pid: number;
   startTime: number;
   cgroup: Cgroup;
-  exits: Exits;
+  exits: NumberFiles;
   /** Resolves when conmon has ended. */
   monitorEnded: Promise<void>;
 }
@@ -59,15 +59,15 @@ export class Container {
     return pidfdSignal(this.pid, this.startTime, signal);
   }
 
-  async #watch(exits: Exits, monitorEnded: Promise<void>): Promise<Exit> {
+  async #watch(exits: NumberFiles, monitorEnded: Promise<void>): Promise<Exit> {
     const lost = new AbortController();
     void monitorEnded.then(() => lost.abort(new Error('conmon has ended')));
     const file = await exits.next(this.id, lost.signal).catch(() => this.#orphaned(exits));
     this.#ended = true;
     return {
-      code: file.code,
+      code: file.value & 0xff,
       oomKilled: await wasOomKilled(this.bundle, this.cgroup),
-      finishedAt: file.finishedAt,
+      finishedAt: file.writtenAt,
     };
   }
 
@@ -75,10 +75,10 @@ export class Container {
    * conmon is gone. Usually its file is there; when someone killed conmon, the process has lost its streams, its
    * log and whoever would see its exit: it is ended too.
    */
-  async #orphaned(exits: Exits): Promise<ExitFile> {
+  async #orphaned(exits: NumberFiles): Promise<NumberFile> {
     const written = await exits.read(this.id);
     if (written) return written;
     this.signal(9);
-    return { code: unknownExit, finishedAt: new Date().toISOString() };
+    return { value: unknownExit, writtenAt: new Date().toISOString() };
   }
 }

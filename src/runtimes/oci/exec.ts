@@ -10,8 +10,9 @@ import { AttachHub } from './attach.ts';
 import { type Monitor, MonitorFailure, type MonitorTools, startMonitor } from './conmon.ts';
 import type { Container } from './container.ts';
 import { resizeTerminal } from './control.ts';
+import { execFailure, executeDirectly } from './exec-direct.ts';
+import type { NumberFiles } from './number-files.ts';
 import { readRootFile } from './root-files.ts';
-import { runtimeFailure } from './runtime-failure.ts';
 import { capabilitySets } from './spec-capabilities.ts';
 import { baseProcess } from './spec-process.ts';
 import { rlimitsOf } from './spec-rlimits.ts';
@@ -21,31 +22,53 @@ import { lookUpUser } from './spec-user.ts';
 /** Exit code of an exec whose monitor was killed. */
 const unknownExit = 255;
 
+export interface ExecPlace {
+  /** Holds everything of the exec until it has ended. */
+  directory: string;
+  pids: NumberFiles;
+  /** In the directory of `pids`, named like the exec. */
+  pidPath: string;
+  /** What a privileged exec gets. */
+  allCapabilities: string[];
+}
+
 /**
- * Runs another process in `container` under a conmon of its own: it outlives the daemon as the container does.
- * Everything of it lies in `directory` until it has ended.
+ * Runs another process in `container`: directly for a client that waits for it, under a conmon of its own when it
+ * has a terminal or must outlive the daemon.
  */
 export async function startExec(
   container: Container,
   spec: ExecSpec,
-  directory: string,
+  place: ExecPlace,
   tools: MonitorTools,
-  allCapabilities: string[],
 ): Promise<ExecSession> {
-  const process = await execProcess(container, spec, allCapabilities);
+  const { directory } = place;
+  const process = await execProcess(container, spec, place.allCapabilities);
   await using undo = new Rollback();
   failpoint('runtime.exec.before');
   await mkdir(directory, { recursive: true, mode: 0o700 });
   undo.add('directory', () => rm(directory, { recursive: true, force: true }));
   const specPath = join(directory, 'process.json');
   await writeFile(specPath, JSON.stringify(process), { mode: 0o600 });
+  const run = spec.tty || spec.detached ? monitored : executeDirectly;
+  const session = await run(container, spec, place, specPath, tools);
+  failpoint('runtime.exec.after');
+  undo.keep();
+  return session;
+}
+
+async function monitored(
+  container: Container,
+  spec: ExecSpec,
+  { directory }: ExecPlace,
+  specPath: string,
+  tools: MonitorTools,
+): Promise<ExecSession> {
   const hub = new AttachHub({ path: join(directory, 'attach'), stdin: spec.stdin, closesStdin: !spec.tty });
   let streams: Streams | undefined;
   const monitor = await monitorOf(container, spec, directory, specPath, tools, async () => {
     streams = await hub.attach();
   });
-  failpoint('runtime.exec.after');
-  undo.keep();
   return {
     pid: monitor.pid,
     streams: streams as Streams,
@@ -71,9 +94,7 @@ async function monitorOf(
     );
   } catch (error) {
     if (!(error instanceof MonitorFailure)) throw error;
-    if (container.ended || /is not running|is paused/.test(error.message))
-      throw isleError('conflict', { message: `container ${id} is not running, or paused` }, error);
-    throw runtimeFailure(tools.kind, error.message, spec.args[0] ?? '');
+    throw execFailure(tools.kind, error.message, container, spec);
   }
 }
 

@@ -8,6 +8,8 @@ export interface Layout {
   bundles: string;
   /** conmon renames `exits/<id>` into place when the process has ended and its output is drained. */
   exits: string;
+  /** Where the OCI runtime writes the pid of a process executed without a monitor, by the exec's id. */
+  pids: string;
   /** The OCI runtime's own state: `--root`. */
   state: string;
   /** Compiled seccomp filters. */
@@ -23,6 +25,7 @@ export function layoutOf(runRoot: string, instance: string): Layout {
     bundles,
     bundle: (id) => join(bundles, safe(id)),
     exits: join(runRoot, 'exits'),
+    pids: join(runRoot, 'pids'),
     state: join(runRoot, 'runtime'),
     filters: join(runRoot, 'filters'),
     exec: (id, execId) => join(bundles, safe(id), 'execs', safe(execId)),

@@ -1,4 +1,4 @@
-import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Resources } from '../../engine/model.ts';
 import type {
@@ -26,11 +26,11 @@ import { Container, type ContainerOptions } from './container.ts';
 import { reopenLogFile, resizeTerminal } from './control.ts';
 import { checkWorkingDirectory } from './cwd-guard.ts';
 import { startExec } from './exec.ts';
-import { Exits, isoTime } from './exits.ts';
 import { openGate, waitsAtGate } from './gate.ts';
 import { hostLimits } from './host-limits.ts';
 import { type Layout, layoutOf } from './layout.ts';
 import { findMonitor } from './monitor-process.ts';
+import { isoTime, NumberFiles } from './number-files.ts';
 import { readNumber, readRecord, recordOf, writeRecord } from './record.ts';
 import { readRootFile } from './root-files.ts';
 import { killContainer, killRemains, removeFiles } from './removal.ts';
@@ -69,8 +69,11 @@ export async function createOciRuntime(options: OciRuntimeOptions): Promise<OciR
     mkdir(layout.bundles, { recursive: true, mode: 0o700 }),
     mkdir(layout.state, { recursive: true, mode: 0o700 }),
   ]);
-  const [exits, filters, limits] = await Promise.all([
-    Exits.open(layout.exits, (error) => options.log.error({ err: error }, 'cannot watch for exits')),
+  await forgetPids(layout.pids);
+  const onError = (error: Error) => options.log.error({ err: error }, 'cannot watch for files');
+  const [exits, pids, filters, limits] = await Promise.all([
+    NumberFiles.open(layout.exits, onError),
+    NumberFiles.open(layout.pids, onError),
     SeccompFilters.open(layout.filters, tools.runtime),
     hostLimits(cgroups, capabilities.has('CAP_SYS_RESOURCE')),
   ]);
@@ -81,14 +84,16 @@ export async function createOciRuntime(options: OciRuntimeOptions): Promise<OciR
     seccomp: seccompProfiles(options.config.seccompProfile ?? defaultProfilePath),
     initPath: tools.init,
   };
-  return new OciRuntime({ ...options, layout, tools, cgroups, exits, filters, host, boot: bootId() });
+  return new OciRuntime({ ...options, layout, tools, cgroups, exits, pids, filters, host, boot: bootId() });
 }
 
 interface Parts extends OciRuntimeOptions {
   layout: Layout;
   tools: RuntimeTools;
   cgroups: Cgroups;
-  exits: Exits;
+  exits: NumberFiles;
+  /** Of processes executed in containers. */
+  pids: NumberFiles;
   filters: SeccompFilters;
   host: SpecHost;
   boot: string;
@@ -156,13 +161,16 @@ export class OciRuntime implements Runtime {
   }
 
   async exec(id: string, exec: ExecSpec): Promise<ExecSession> {
-    const { layout, tools, host } = this.#parts;
+    const { layout, tools, host, pids } = this.#parts;
     const container = await this.#get(id);
     if (container.ended) throw notRunning(id);
-    const directory = layout.exec(id, exec.id);
-    return await startExec(container, exec, directory, { ...tools, state: layout.state }, [
-      ...host.capabilities,
-    ]);
+    const place = {
+      directory: layout.exec(id, exec.id),
+      pids,
+      pidPath: join(layout.pids, exec.id),
+      allCapabilities: [...host.capabilities],
+    };
+    return await startExec(container, exec, place, { ...tools, state: layout.state });
   }
 
   async attach(id: string): Promise<Streams> {
@@ -269,6 +277,7 @@ export class OciRuntime implements Runtime {
 
   close(): void {
     this.#parts.exits.close();
+    this.#parts.pids.close();
   }
 
   /** The watched container; one that an earlier daemon left is recovered on first touch. */
@@ -322,6 +331,12 @@ export class OciRuntime implements Runtime {
         message: `${tools.kind} ${command} ${args[0]}: ${result.stderr.trim()}`,
       });
   }
+}
+
+/** Those of an earlier daemon's execs. */
+async function forgetPids(directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await Promise.all((await readdir(directory)).map((name) => rm(join(directory, name), { force: true })));
 }
 
 async function makeBundle(bundle: string, id: string): Promise<void> {

@@ -3,21 +3,25 @@ import { mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../../lib/errors.ts';
 
-export interface ExitFile {
-  code: number;
-  /** ISO 8601 with nanoseconds: when conmon wrote the file. */
-  finishedAt: string;
+/** A number that a host program left in a file. */
+export interface NumberFile {
+  value: number;
+  /** ISO 8601 with nanoseconds. */
+  writtenAt: string;
 }
 
-/** Watches the directory into which conmon renames one file for each process that has ended. */
-export class Exits {
+/**
+ * Waits for files with a number in them to appear in one directory: the exit codes that conmon renames into
+ * place, the pids that the OCI runtime writes. One inotify watch, however many are waited for.
+ */
+export class NumberFiles {
   #directory: string;
   #watcher: FSWatcher;
   #waiting = new Map<string, () => void>();
 
-  static async open(directory: string, onError: (error: Error) => void): Promise<Exits> {
+  static async open(directory: string, onError: (error: Error) => void): Promise<NumberFiles> {
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    return new Exits(directory, onError);
+    return new NumberFiles(directory, onError);
   }
 
   private constructor(directory: string, onError: (error: Error) => void) {
@@ -28,8 +32,8 @@ export class Exits {
     this.#watcher.on('error', onError);
   }
 
-  /** Resolves with what conmon wrote for `id`, as soon as it is there. Rejects when `signal` aborts. */
-  async next(id: string, signal: AbortSignal): Promise<ExitFile> {
+  /** Resolves with what is in the file `id`, as soon as it is there. Rejects when `signal` aborts. */
+  async next(id: string, signal: AbortSignal): Promise<NumberFile> {
     for (;;) {
       // Armed before looking, so that a file which comes in between is not missed.
       const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -49,12 +53,12 @@ export class Exits {
     }
   }
 
-  async read(id: string): Promise<ExitFile | undefined> {
+  async read(id: string): Promise<NumberFile | undefined> {
     const path = join(this.#directory, id);
     try {
       const [text, info] = await Promise.all([readFile(path, 'latin1'), stat(path, { bigint: true })]);
-      if (!/^-?\d{1,4}$/.test(text.trim())) return undefined;
-      return { code: Number(text) & 0xff, finishedAt: isoTime(info.mtimeNs) };
+      if (!/^-?\d{1,10}$/.test(text.trim())) return undefined;
+      return { value: Number(text), writtenAt: isoTime(info.mtimeNs) };
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return undefined;
       throw error;

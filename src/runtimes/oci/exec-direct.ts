@@ -1,0 +1,160 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFile, rm } from 'node:fs/promises';
+import { Socket } from 'node:net';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough, type Readable } from 'node:stream';
+import type { ExecSession, ExecSpec, Streams } from '../../engine/runtime.ts';
+import { closeFd } from '../../host/paths.ts';
+import { createPipe } from '../../host/pipe.ts';
+import { type IsleError, isleError } from '../../lib/errors.ts';
+import type { MonitorTools } from './conmon.ts';
+import type { Container } from './container.ts';
+import type { NumberFiles } from './number-files.ts';
+import { runtimeFailure } from './runtime-failure.ts';
+import { defaultPath } from './spec-process.ts';
+
+/** Milliseconds of silence after the process ended, when something it left behind keeps its output open. */
+const patience = 100;
+
+/**
+ * Runs a process in a container as a child of ours, with pipes to us: half the time that a monitor takes. It
+ * belongs to the client that waits for it: when this daemon dies, so do its streams.
+ */
+export async function executeDirectly(
+  container: Container,
+  spec: ExecSpec,
+  place: { directory: string; pids: NumberFiles; pidPath: string },
+  specPath: string,
+  tools: MonitorTools,
+): Promise<ExecSession> {
+  const log = join(place.directory, 'log');
+  const args = [
+    [`--root=${tools.state}`, `--log=${log}`],
+    ['exec', '--process', specPath, '--pid-file', place.pidPath, container.id],
+  ].flat();
+  const { child, streams, settle } = spawnWithPipes(tools.runtime, args, spec.stdin);
+  const ended = endOf(child);
+  void ended
+    .then(settle)
+    .then(() => cleanUp(place))
+    .catch(() => {});
+  try {
+    const pid = await pidOf(place, spec.id, ended);
+    if (pid !== undefined) return { pid, streams, exit: ended, resize: async () => {} };
+    const message = await readFile(log, 'utf8').catch(() => '');
+    throw execFailure(tools.kind, message, container, spec);
+  } catch (error) {
+    streams.close();
+    throw error;
+  }
+}
+
+/** Why a process could not be executed. */
+export function execFailure(tool: string, message: string, container: Container, spec: ExecSpec): IsleError {
+  if (container.ended || /is not running|is paused/.test(message))
+    return isleError('conflict', { message: `container ${container.id} is not running, or paused` });
+  return runtimeFailure(tool, message, spec.args[0] ?? '');
+}
+
+/** The OCI runtime writes the pid just before it executes the command; undefined when it did not get there. */
+async function pidOf(
+  { pids }: { pids: NumberFiles },
+  id: string,
+  ended: Promise<unknown>,
+): Promise<number | undefined> {
+  const over = new AbortController();
+  // A program that cannot be started at all rejects: that error is the one to tell.
+  const failed = ended.then(
+    () => over.abort(new Error('ended')),
+    (error: unknown) => over.abort(error),
+  );
+  try {
+    return (await pids.next(id, over.signal)).value;
+  } catch {
+    await failed;
+    await ended;
+    return (await pids.read(id))?.value;
+  }
+}
+
+function spawnWithPipes(tool: string, args: string[], wantsStdin: boolean) {
+  const pipes = [createPipe(), createPipe(), ...(wantsStdin ? [createPipe()] : [])];
+  const [out, err, input] = pipes as [Ends, Ends, Ends?];
+  let child: ChildProcess;
+  try {
+    const stdio = [input?.read ?? ('ignore' as const), out.write, err.write];
+    child = spawn(tool, args, { cwd: '/', env: { PATH: defaultPath }, stdio });
+  } finally {
+    for (const fd of [out.write, err.write, input?.read]) if (fd !== undefined) closeFd(fd);
+  }
+  const stdout = outputOf(out.read);
+  const stderr = outputOf(err.read);
+  const stdin = input && new Socket({ fd: input.write, readable: false, writable: true });
+  // EPIPE: the process has closed its stdin or ended.
+  stdin?.on('error', () => stdin.destroy());
+  const close = () => {
+    stdin?.destroy();
+    for (const output of [stdout, stderr]) output.cut();
+  };
+  const streams: Streams = { stdout: stdout.stream, stderr: stderr.stream, close };
+  if (stdin) streams.stdin = stdin;
+  const settle = async () => {
+    await Promise.all([stdout.settle(), stderr.settle()]);
+    stdin?.destroy();
+  };
+  return { child, streams, settle };
+}
+
+interface Ends {
+  read: number;
+  write: number;
+}
+
+/** What comes out of a pipe, until its end or until it is cut off. */
+function outputOf(fd: number): { stream: Readable; cut(): void; settle(): Promise<void> } {
+  const pipe = new Socket({ fd, readable: true, writable: false });
+  const stream = new PassThrough();
+  const cut = () => {
+    if (!stream.writableEnded) stream.end();
+    pipe.destroy();
+  };
+  pipe.on('error', cut);
+  pipe.pipe(stream);
+  // A client that has gone must not block the process: what it writes is dropped.
+  stream.on('close', () => pipe.unpipe(stream).resume());
+  return {
+    stream,
+    cut,
+    /** After the process has ended: takes what is still in the pipe. */
+    async settle() {
+      if (pipe.readableEnded || pipe.destroyed) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      // A reader that is slow is waited for: what the process wrote is still on its way.
+      const timer = setTimeout(() => (stream.writableNeedDrain ? timer.refresh() : resolve()), patience);
+      pipe
+        .on('data', () => timer.refresh())
+        .once('end', resolve)
+        .once('close', resolve);
+      await promise;
+      clearTimeout(timer);
+      cut();
+    },
+  };
+}
+
+function endOf(child: ChildProcess): Promise<{ code: number }> {
+  const { promise, resolve, reject } = Promise.withResolvers<{ code: number }>();
+  child.once('exit', (code, signal) =>
+    resolve({ code: code ?? 128 + (signal === null ? 0 : constants.signals[signal]) }),
+  );
+  child.once('error', (error) =>
+    reject(isleError('hostTool', { tool: child.spawnfile, message: error.message }, error)),
+  );
+  promise.catch(() => {});
+  return promise;
+}
+
+async function cleanUp({ directory, pidPath }: { directory: string; pidPath: string }): Promise<void> {
+  await Promise.all([rm(directory, { recursive: true, force: true }), rm(pidPath, { force: true })]);
+}
