@@ -119,7 +119,7 @@ export class Pods {
   }
 
   async disconnect(podId: string, networkId: string): Promise<void> {
-    const { records, networks, directory } = this.#options;
+    const { records, networks, names, publisher } = this.#options;
     const pod = this.#get(podId);
     const network = networks.get(networkId);
     const endpoint = pod.endpoints.find((one) => one.networkId === network.record.id);
@@ -128,20 +128,27 @@ export class Pods {
         message: `container ${pod.request.name} is not connected to network ${network.record.name}`,
       });
     const next: StoredPod = { ...pod, endpoints: pod.endpoints.filter((one) => one !== endpoint) };
-    this.#options.names.set(podId, next.endpoints);
-    await this.#options.publisher.republish(pod, next);
+    await using undo = new Rollback();
+    names.set(podId, next.endpoints);
+    undo.add('names', () => names.set(podId, pod.endpoints));
+    await publisher.republish(pod, next);
+    const { ports } = this.#get(podId);
+    records.pods.put(podId, { ...next, ports });
+    undo.add('record', () => records.pods.put(podId, { ...pod, ports }));
     failpoint('network.disconnect.before');
-    const job = new NetworkJob().route([deleteLink(endpoint.hostLink)], { tolerate: true });
-    if (pod.namespace !== '' && endpoint.hostLink !== '') {
-      job.enter(join(directory, pod.namespace));
-      for (const { interfaceName, gateway } of defaultRoutes(next.endpoints))
-        routeThrough(job, interfaceName, [gateway]);
-    }
-    await job.run();
-    failpoint('network.disconnect.after');
-    // The ports were stored by #republish.
-    records.pods.put(podId, { ...next, ports: this.#get(podId).ports });
+    await this.#unplug(next, endpoint);
+    undo.keep();
     releaseEndpoint(network, endpoint);
+    failpoint('network.disconnect.after');
+  }
+
+  async #unplug(pod: StoredPod, { hostLink }: StoredEndpoint): Promise<void> {
+    if (hostLink === '') return;
+    const job = new NetworkJob().route([deleteLink(hostLink)], { tolerate: true });
+    job.enter(join(this.#options.directory, pod.namespace));
+    for (const { interfaceName, gateway } of defaultRoutes(pod.endpoints))
+      routeThrough(job, interfaceName, [gateway]);
+    await job.run();
   }
 
   /** The pod is gone when this resolves; what the kernel has of it goes in the background. */
@@ -153,8 +160,8 @@ export class Pods {
     resolver.stop(podId);
     failpoint('network.forget.before');
     records.pods.delete(podId);
-    failpoint('network.forget.after');
     withdrawals.start(pod);
+    failpoint('network.forget.after');
   }
 
   attachment(podId: string): Attachment | undefined {

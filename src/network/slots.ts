@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { close as closeFd } from 'node:fs';
 import { join } from 'node:path';
+import { deleteLink } from '../host/netlink.ts';
 import { NetworkJob } from '../host/network-job.ts';
 import { redirectDns } from '../host/nftables.ts';
 import { failpoint } from '../lib/failpoint.ts';
@@ -95,24 +96,46 @@ export class Slots {
       return slot;
     } catch (error) {
       this.release(slot);
+      await this.#remove(namespace, slot.hostLinks);
       throw error;
     }
   }
 
   async #buildResolver(namespace: string): Promise<Slot> {
     const port = newResolverPort();
-    failpoint('network.slot.resolver.before');
     const job = openNamespace(new NetworkJob(), join(this.#options.directory, namespace));
-    const { sockets } = await openResolver(job, port).run();
-    failpoint('network.slot.resolver.after');
-    return { namespace, hostLinks: [], resolver: { port, udp: sockets[0]!.fd, tcp: sockets[1]!.fd } };
+    let slot: Slot | undefined;
+    try {
+      failpoint('network.slot.resolver.before');
+      const { sockets } = await openResolver(job, port).run();
+      slot = { namespace, hostLinks: [], resolver: { port, udp: sockets[0]!.fd, tcp: sockets[1]!.fd } };
+      failpoint('network.slot.resolver.after');
+      return slot;
+    } catch (error) {
+      if (slot) this.release(slot);
+      await this.#remove(namespace, []);
+      throw error;
+    }
   }
 
   async #buildPlain(namespace: string): Promise<Slot> {
-    failpoint('network.slot.plain.before');
-    await openNamespace(new NetworkJob(), join(this.#options.directory, namespace)).run();
-    failpoint('network.slot.plain.after');
-    return { namespace, hostLinks: [] };
+    try {
+      failpoint('network.slot.plain.before');
+      await openNamespace(new NetworkJob(), join(this.#options.directory, namespace)).run();
+      failpoint('network.slot.plain.after');
+      return { namespace, hostLinks: [] };
+    } catch (error) {
+      await this.#remove(namespace, []);
+      throw error;
+    }
+  }
+
+  /** Takes back what came of a namespace that could not be made whole. */
+  async #remove(namespace: string, hostLinks: readonly string[]): Promise<void> {
+    await new NetworkJob()
+      .route(hostLinks.map(deleteLink), { tolerate: true })
+      .remove(join(this.#options.directory, namespace))
+      .run();
   }
 }
 

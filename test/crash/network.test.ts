@@ -7,7 +7,7 @@ import { listLinks } from '../../src/host/netlink.ts';
 import { run } from '../../src/host/run.ts';
 import { linkPrefix } from '../../src/network/endpoints.ts';
 import type { Network } from '../../src/network/network.ts';
-import { crashAt } from '../fixtures/network-crash.ts';
+import { crashAt, failAt } from '../fixtures/network-crash.ts';
 import { inPod } from '../fixtures/network.ts';
 
 /** Every failpoint of the room, read from its sources. */
@@ -17,10 +17,40 @@ const points = globSync('src/network/**/*.ts', { cwd: join(import.meta.dirname, 
   ),
 );
 
-describe('a daemon killed while it works on networks', () => {
+/** Failures here are mended at once, or logged: nobody waits for this work. */
+const tolerant = new Set([
+  'network.rules.before',
+  'network.rules.after',
+  'network.detach.before',
+  'network.detach.after',
+]);
+
+describe('a daemon killed while it works on networks', { concurrency: 2 }, () => {
   assert.ok(points.length > 20, 'the failpoints were found');
   for (const point of ['none', ...points]) test(`at ${point}`, () => killAt(point));
 });
+
+describe('a daemon to whom the kernel says no while it works on networks', { concurrency: 2 }, () => {
+  for (const point of points) test(`at ${point}`, () => refuseAt(point));
+});
+
+/** What failed left nothing, and the next daemon starts clean. */
+async function refuseAt(point: string): Promise<void> {
+  const crash = await failAt(point);
+  try {
+    assert.ok(
+      crash.said.some((line) => line.startsWith('failed ')) || tolerant.has(point),
+      `nothing failed: ${crash.said.join('; ')}`,
+    );
+    assert.deepEqual(
+      crash.said.filter((line) => line.startsWith('stray ')),
+      [],
+      crash.said.join('\n'),
+    );
+  } finally {
+    assert.deepEqual(await crash.dispose(), []);
+  }
+}
 
 async function killAt(point: string): Promise<void> {
   const crash = await crashAt(point);
