@@ -34,19 +34,41 @@ export function decompressor(compression: Compression): Transform | undefined {
   return undefined;
 }
 
-/** The plain bytes of `source`, whatever of the three it is. Works on its first piece, and passes errors on. */
+/** The plain bytes of `source`, whatever of the three it is. `source` is let go of however the iteration ends. */
 export async function* decompressed(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const pieces = source[Symbol.asyncIterator]();
-  let head = await pieces.next();
-  let first: Buffer = head.done ? Buffer.alloc(0) : head.value;
-  while (!head.done && first.length < 6) {
-    head = await pieces.next();
-    if (!head.done) first = Buffer.concat([first, head.value]);
+  try {
+    const first = await headOf(pieces);
+    const undo = decompressor(detectCompression(first));
+    const rest = join(first, pieces);
+    if (undo === undefined) yield* rest;
+    else yield* undone(rest, undo);
+  } finally {
+    // Not waited for: a source that waits for bytes still to come would hold up the error that ended this.
+    pieces.return?.().catch(() => undefined);
   }
-  const rest = join(first, pieces);
-  const undo = decompressor(detectCompression(first));
-  if (undo === undefined) return yield* rest;
-  const feeding = feed(rest, undo);
+}
+
+/** At least six bytes, when there are so many. */
+async function headOf(pieces: AsyncIterator<Buffer>): Promise<Buffer> {
+  let first: Buffer = Buffer.alloc(0);
+  while (first.length < 6) {
+    const next = await pieces.next();
+    if (next.done) break;
+    first = first.length === 0 ? next.value : Buffer.concat([first, next.value]);
+  }
+  return first;
+}
+
+async function* join(first: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+  if (first.length > 0) yield first;
+  for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
+}
+
+async function* undone(source: AsyncGenerator<Buffer>, undo: Transform): AsyncGenerator<Buffer> {
+  const feeding = feed(source, undo);
+  // It fails with what `undo` fails with, too.
+  feeding.catch(() => undefined);
   try {
     yield* undo as AsyncIterable<Buffer>;
     await feeding;
@@ -54,13 +76,7 @@ export async function* decompressed(source: AsyncIterable<Buffer>): AsyncGenerat
     throw explain(error);
   } finally {
     undo.destroy();
-    await feeding.catch(() => undefined);
   }
-}
-
-async function* join(first: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
-  if (first.length > 0) yield first;
-  for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
 }
 
 async function feed(source: AsyncIterable<Buffer>, into: Transform): Promise<void> {
