@@ -28,7 +28,7 @@ export function isle(work: string): BenchEngine {
   const args = [
     'daemon',
     ...['--data-root', join(dir, 'data'), '--run-root', join(dir, 'run')],
-    ...['--docker-socket', socket, '--instance', 'islebench'],
+    ...['--docker-socket', socket, '--instance', 'isbench'],
   ];
   return daemon({
     name: 'isle',
@@ -37,8 +37,12 @@ export function isle(work: string): BenchEngine {
     dir,
     command: [join(root, 'isle'), ...args],
     owns: (command) => command.includes(dir),
-    cleanUp: () => {
-      spawnSync(join(root, 'isle'), ['down', '--purge', '--force', ...args.slice(1)], { stdio: 'inherit' });
+    // Needs the engine up: it knows what is its own.
+    beforeStop: async () => {
+      const down = spawn(join(root, 'isle'), ['down', '--purge', '--force', ...args.slice(1)], {
+        stdio: 'inherit',
+      });
+      await new Promise((resolve) => down.once('exit', resolve));
     },
   });
 }
@@ -102,11 +106,12 @@ type Definition = Omit<BenchEngine, 'start' | 'stop' | 'remove' | 'processes'> &
   dir: string;
   command: string[];
   owns(command: string): boolean;
-  cleanUp(): void;
+  beforeStop?(): Promise<void>;
+  cleanUp?(): void;
 };
 
 function daemon(definition: Definition): BenchEngine {
-  const { name, socket, dir, command, owns, cleanUp } = definition;
+  const { name, socket, dir, command, owns } = definition;
   let child: ChildProcess | undefined;
   const processes = (): number[] =>
     allProcesses()
@@ -138,8 +143,9 @@ function daemon(definition: Definition): BenchEngine {
           .filter(Boolean);
         if (ids.length > 0) spawnSync('docker', ['-H', `unix://${socket}`, 'rm', '-fv', ...ids]);
       }
+      if (child) await definition.beforeStop?.();
       await stop();
-      cleanUp();
+      definition.cleanUp?.();
       for (const pid of processes()) process.kill(pid, 'SIGKILL');
       await sleep(200);
       for (const mount of mountsBelow(dir)) spawnSync('umount', ['-l', mount]);
