@@ -1,4 +1,3 @@
-import { pathToFileURL } from 'node:url';
 import { messageOf } from '../lib/errors.ts';
 import { ApiError } from './client/errors.ts';
 import { type Context, createContext, type Globals } from './context.ts';
@@ -40,12 +39,10 @@ export async function dispatch(argv: readonly string[]): Promise<void> {
 }
 
 /** `isle daemon`: this process is the engine from here on. */
-async function becomeDaemon(args: readonly string[]): Promise<void> {
-  const { daemonFile } = await import('./root.ts');
-  const file = daemonFile();
-  process.argv = [process.argv[0] as string, file, ...args];
-  // A computed path: the bundle of the command line must not hold the engine.
-  await import(pathToFileURL(file).href);
+async function becomeDaemon(args: readonly string[]): Promise<never> {
+  const { daemonCall } = await import('./root.ts');
+  const { argv, env } = daemonCall(args);
+  return process.execve!(argv[0] as string, argv, env);
 }
 
 /** Flags before the command: `--host`/`-H`, `--color`, `--version`/`-v`, `--help`/`-h`. */

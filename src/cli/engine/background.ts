@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '../client/client.ts';
 import { ApiError } from '../client/errors.ts';
 import { Failure } from '../failure.ts';
-import { daemonFile } from '../root.ts';
+import { daemonCall } from '../root.ts';
 import type { EnginePlace } from './options.ts';
 
 export interface StartOptions {
@@ -31,15 +31,13 @@ export async function startInBackground({ place, flags, timeout }: StartOptions)
   const file = await open(log, 'a+', 0o600);
   try {
     const { size: from } = await file.stat();
-    const child = spawn(
-      process.execPath,
-      [...process.execArgv, daemonFile(), ...place.daemonFlags, ...flags],
-      {
-        detached: true,
-        cwd: '/',
-        stdio: ['ignore', file.fd, file.fd],
-      },
-    );
+    const { argv, env } = daemonCall([...place.daemonFlags, ...flags]);
+    const child = spawn(argv[0] as string, argv.slice(1), {
+      detached: true,
+      cwd: '/',
+      env,
+      stdio: ['ignore', file.fd, file.fd],
+    });
     const socket = await untilReady(child, file, from, place.socket, timeout);
     child.unref();
     return { pid: child.pid!, socket, log };
