@@ -26,7 +26,11 @@ const common: BuildOptions = {
 };
 
 mkdirSync(dist, { recursive: true });
-for (const name of readdirSync(dist)) if (name.endsWith('.mjs')) rmSync(join(dist, name));
+// A daemon that runs from an earlier bundle may still load its chunks: only old ones go.
+const dayAgo = Date.now() - 24 * 3600 * 1000;
+for (const name of readdirSync(dist)) {
+  if (name.startsWith('chunk-') && statSync(join(dist, name)).mtimeMs < dayAgo) rmSync(join(dist, name));
+}
 
 await Promise.all([bundleCommandLine(), bundleDaemon()]);
 
@@ -60,7 +64,7 @@ async function bundleDaemon(): Promise<void> {
   await build({
     ...common,
     entryPoints: [
-      { in: join(root, 'src/daemon/main.ts'), out: 'daemon' },
+      { in: join(root, 'src/daemon/main.ts'), out: 'engine' },
       ...workers.map((file) => ({ in: join(root, file), out: basename(file, '.ts') })),
     ],
     format: 'esm',
@@ -72,4 +76,8 @@ async function bundleDaemon(): Promise<void> {
       js: "import { createRequire as isleCreateRequire } from 'node:module'; const require = isleCreateRequire(import.meta.url);",
     },
   });
+  writeFileSync(
+    join(dist, 'daemon.mjs'),
+    `import { enableCompileCache } from 'node:module';\nenableCompileCache(import.meta.dirname + '/.compile-cache');\nawait import('./engine.mjs');\n`,
+  );
 }
