@@ -36,12 +36,16 @@ export async function printListing<T>(
   if (flags.quiet && (format === undefined || format === 'table')) {
     for (const row of listing.rows) out.line(listing.id(row));
   } else if (format === 'json') {
-    for (const row of listing.rows) out.line(JSON.stringify(listing.fields(row)));
+    for (const row of listing.rows) out.line(JSON.stringify(sorted(listing.fields(row))));
   } else if (format === undefined || format === '' || format === 'table') {
     const width = flags['no-trunc'] === true ? undefined : out.columns;
     const cells = listing.rows.map((row) => listing.columns.map((column) => column.cell(row)));
     out.write(renderTable(listing.columns, cells, { width, title: out.paint.bold }));
   } else await printTemplate(context, format, listing);
+}
+
+function sorted(fields: Fields): Fields {
+  return Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 async function printTemplate<T>({ out }: Context, format: string, listing: Listing<T>): Promise<void> {

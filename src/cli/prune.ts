@@ -1,4 +1,4 @@
-import { formatBytes } from '../lib/units.ts';
+import { formatSum } from './words.ts';
 import type { Client } from './client/client.ts';
 import type { Context } from './context.ts';
 import { encodeFilters } from './filters.ts';
@@ -34,7 +34,7 @@ export async function prune(context: Context, { force, question, run }: Prune): 
     out.line();
   }
   const bytes = pruned.reduce((sum, one) => sum + (one.bytes ?? 0), 0);
-  if (pruned.some((one) => one.bytes !== undefined)) out.line(`Total reclaimed space: ${formatBytes(bytes)}`);
+  if (pruned.some((one) => one.bytes !== undefined)) out.line(`Total reclaimed space: ${formatSum(bytes)}`);
   return 0;
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatPorts } from './commands/ps.ts';
+import { dockerPorts, formatPorts } from './ports.ts';
 import { toPools } from './commands/network-create.ts';
 import { formatAddress, parseAddress, resolveAddress } from './client/address.ts';
 import { formatQuery } from './client/client.ts';
@@ -51,6 +51,25 @@ test('ports are shown short: both families as one, runs as ranges', () => {
       { PrivatePort: 81, Type: 'tcp' },
     ]),
     '80-81/tcp',
+  );
+});
+
+test('for scripts, ports are written as docker writes them', () => {
+  const on = (IP: string, PublicPort: number, PrivatePort: number) => ({
+    IP,
+    PublicPort,
+    PrivatePort,
+    Type: 'tcp',
+  });
+  const ports = [
+    on('0.0.0.0', 8080, 80),
+    on('::', 8080, 80),
+    ...[9000, 9001, 9002].map((port) => on('127.0.0.1', port, port)),
+    { PrivatePort: 53, Type: 'udp' },
+  ];
+  assert.equal(
+    dockerPorts(ports),
+    '53/udp, 127.0.0.1:9000-9002->9000-9002/tcp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp',
   );
 });
 

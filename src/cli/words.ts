@@ -40,6 +40,20 @@ export function plural(count: number, word: string): string {
 /** `a=1,b=2` as Docker's list formats show labels. */
 export function formatLabels(labels: Record<string, string> | null | undefined): string {
   return Object.entries(labels ?? {})
+    .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, value]) => `${key}=${value}`)
     .join(',');
+}
+
+const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+
+/** Bytes with four significant digits, where Docker shows sums (`system df`, reclaimed space). */
+export function formatSum(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${Number(value.toPrecision(4))}${units[unit]}`;
 }

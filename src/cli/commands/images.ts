@@ -5,7 +5,7 @@ import { encodeFilters, filterFlag } from '../filters.ts';
 import { boolean } from '../flags.ts';
 import { splitReference } from '../image/pull.ts';
 import { type ListColumn, listFlags, printListing } from '../list-output.ts';
-import { ago, localTime, shortened } from '../words.ts';
+import { ago, formatSum, localTime, shortened } from '../words.ts';
 
 interface Row {
   repository: string;
@@ -89,7 +89,7 @@ function fields({ repository, tag, digest, image }: Row, full: boolean): Record<
     Size: formatBytes(image.Size),
     SharedSize: known(image.SharedSize, formatBytes),
     UniqueSize: known(image.SharedSize, (shared) => formatBytes(image.Size - shared)),
-    VirtualSize: formatBytes(image.Size),
+    VirtualSize: formatSum(image.Size),
     Containers: known(image.Containers, String),
   };
 }

@@ -1,9 +1,10 @@
 import { formatBytes } from '../../lib/units.ts';
-import type { ContainerSummary, PortSummary } from '../client/types.ts';
+import type { ContainerSummary } from '../client/types.ts';
 import { defineCommand } from '../command.ts';
 import { encodeFilters, filterFlag } from '../filters.ts';
 import { boolean, integer } from '../flags.ts';
 import { type ListColumn, listFlags, printListing } from '../list-output.ts';
+import { dockerPorts, formatPorts } from '../ports.ts';
 import type { Paint } from '../terminal/paint.ts';
 import { cut } from '../terminal/table.ts';
 import { ago, formatLabels, localTime, shortened } from '../words.ts';
@@ -82,7 +83,7 @@ function fields(row: ContainerSummary, full: boolean): Record<string, string> {
     Command: `"${full ? row.Command : cut(row.Command, 20)}"`,
     CreatedAt: localTime(row.Created),
     RunningFor: ago(row.Created),
-    Ports: formatPorts(row.Ports ?? []),
+    Ports: dockerPorts(row.Ports ?? []),
     State: row.State,
     Status: row.Status,
     Size: sizeOf(row),
@@ -92,38 +93,3 @@ function fields(row: ContainerSummary, full: boolean): Record<string, string> {
     Networks: Object.keys(row.NetworkSettings?.Networks ?? {}).join(','),
   };
 }
-
-/** `8080->80/tcp` for a port on all addresses, runs of ports as one range, others with their address. */
-export function formatPorts(ports: readonly PortSummary[]): string {
-  const groups: { head: string; type: string; first: number; last: number; offset: number }[] = [];
-  const sorted = ports.toSorted(
-    (a, b) =>
-      a.Type.localeCompare(b.Type) || (a.IP ?? '').localeCompare(b.IP ?? '') || a.PrivatePort - b.PrivatePort,
-  );
-  const everywhere = new Set(sorted.filter((port) => port.IP === '0.0.0.0').map(keyOf));
-  for (const port of sorted) {
-    if (port.IP === '::' && everywhere.has(keyOf(port))) continue;
-    const offset = port.PublicPort ? port.PublicPort - port.PrivatePort : Number.NaN;
-    const address = port.IP === '0.0.0.0' || port.IP === '::' ? '' : (port.IP ?? '');
-    const head =
-      port.PublicPort && address !== '' ? `${address.includes(':') ? `[${address}]` : address}:` : '';
-    const before = groups.at(-1);
-    const joins =
-      before?.type === port.Type &&
-      before.head === head &&
-      Object.is(before.offset, offset) &&
-      before.last + 1 === port.PrivatePort;
-    if (joins) before.last = port.PrivatePort;
-    else groups.push({ head, type: port.Type, first: port.PrivatePort, last: port.PrivatePort, offset });
-  }
-  const range = (first: number, last: number) => (first === last ? String(first) : `${first}-${last}`);
-  return groups
-    .map(({ head, type, first, last, offset }) =>
-      Number.isNaN(offset)
-        ? `${range(first, last)}/${type}`
-        : `${head}${range(first + offset, last + offset)}->${range(first, last)}/${type}`,
-    )
-    .join(', ');
-}
-
-const keyOf = (port: PortSummary) => `${port.PublicPort}:${port.PrivatePort}/${port.Type}`;

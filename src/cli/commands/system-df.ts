@@ -6,7 +6,7 @@ import { boolean, text } from '../flags.ts';
 import { printListing } from '../list-output.ts';
 import { renderTable } from '../terminal/table.ts';
 import { withSpinner } from '../terminal/spinner.ts';
-import { ago, shortened } from '../words.ts';
+import { ago, formatSum, shortened } from '../words.ts';
 
 interface DiskUsage {
   LayersSize?: number;
@@ -46,7 +46,7 @@ export const command = defineCommand({
           { title: 'TYPE', cell: (row) => row.type },
           { title: 'TOTAL', align: 'right', cell: (row) => String(row.total) },
           { title: 'ACTIVE', align: 'right', cell: (row) => String(row.active) },
-          { title: 'SIZE', align: 'right', cell: (row) => formatBytes(row.size) },
+          { title: 'SIZE', align: 'right', cell: (row) => formatSum(row.size) },
           { title: 'RECLAIMABLE', cell: reclaimable },
         ],
         id: (row) => row.type,
@@ -54,7 +54,7 @@ export const command = defineCommand({
           Type: row.type,
           TotalCount: String(row.total),
           Active: String(row.active),
-          Size: formatBytes(row.size),
+          Size: formatSum(row.size),
           Reclaimable: reclaimable(row),
         }),
       },
@@ -64,7 +64,7 @@ export const command = defineCommand({
 
 function reclaimable(row: Row): string {
   const percent = row.size > 0 ? ` (${Math.floor((row.reclaimable * 100) / row.size)}%)` : '';
-  return `${formatBytes(row.reclaimable)}${percent}`;
+  return `${formatSum(row.reclaimable)}${percent}`;
 }
 
 function summarize(usage: DiskUsage): Row[] {

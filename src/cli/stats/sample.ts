@@ -86,7 +86,7 @@ const percent = (value: number) => `${value.toFixed(2)}%`;
 export function statsFields({ container, id, name, usage }: Sample, full: boolean): Record<string, string> {
   const none = '--';
   return {
-    Container: container,
+    Container: container === id ? shortened(id, full) : container,
     Name: name || none,
     ID: shortened(id, full),
     CPUPerc: usage ? percent(usage.cpu) : none,
