@@ -39,7 +39,7 @@ test('credentials do not follow a redirect to another host, and its challenge is
     return true;
   });
   await using other = await openImages();
-  await assert.rejects(other.pull(`${registry.host}/app`, { auth }), { code: 'registryUnauthorized' });
+  await assert.rejects(other.pull(`${registry.host}/app`, { auth }), { code: 'pullDenied' });
   assert.deepEqual(authorized(storage.requests), []);
 });
 
@@ -186,7 +186,7 @@ test('what a token server sends cannot split a header, and its refusal is told i
     [
       401,
       JSON.stringify({ errors: [{ code: 'UNAUTHORIZED', message: 'incorrect\nusername' }] }),
-      { code: 'registryUnauthorized', message: /unauthorized: incorrect username$/ },
+      { code: 'pullDenied', message: /unauthorized: incorrect username$/ },
     ],
   ];
   for (const [status, body, expected] of answers) {
@@ -203,5 +203,5 @@ test('what a token server sends cannot split a header, and its refusal is told i
     return true;
   });
   await using engine = await openImages();
-  await assert.rejects(engine.pull(`${registry.host}/app`, { auth }), { code: 'registryUnauthorized' });
+  await assert.rejects(engine.pull(`${registry.host}/app`, { auth }), { code: 'pullDenied' });
 });

@@ -12,16 +12,23 @@ export function filterImages(list: Image[], filters: Filters, images: { get(name
   const before = filters.before?.[0] === undefined ? undefined : images.get(filters.before[0]);
   const since = filters.since?.[0] === undefined ? undefined : images.get(filters.since[0]);
   const until = untilTime(filters.until);
-  return list.filter(
+  const found = list.filter(
     (image) =>
       (dangling === undefined || dangling === (image.tags.length === 0)) &&
       matchLabels(filters, image.config.labels) &&
       (!before || isOlder(image, before)) &&
       (!since || isOlder(since, image)) &&
-      (until === undefined || Date.parse(image.createdAt) < until) &&
-      (!filters.reference ||
-        filters.reference.some((pattern) => image.tags.some((tag) => matchReference(pattern, tag)))),
+      (until === undefined || Date.parse(image.createdAt) < until),
   );
+  return filters.reference ? found.flatMap((image) => namedBy(image, filters.reference ?? [])) : found;
+}
+
+/** The image with those of its names that match, as Docker lists it; nothing when none does. */
+function namedBy(image: Image, patterns: string[]): Image[] {
+  const matches = (name: string) => patterns.some((pattern) => matchReference(pattern, name));
+  const tags = image.tags.filter(matches);
+  const repoDigests = image.repoDigests.filter((name) => matches(name.slice(0, name.indexOf('@'))));
+  return tags.length + repoDigests.length > 0 ? [{ ...image, tags, repoDigests }] : [];
 }
 
 function isOlder(a: Image, b: Image): boolean {
