@@ -10,12 +10,13 @@ const suites = [
   'test/integration/host-pidfd.test.ts',
   'test/integration/host-doctor.test.ts',
   'test/conformance/runtime-oci.test.ts',
+  'test/integration/runtime-containers.test.ts',
 ];
 
 test('a host with unified control groups and an older kernel keeps the same promises', async (t) => {
   const flags =
     '--disable-warning=ExperimentalWarning --test --test-isolation=none --test-force-exit --test-reporter=tap';
-  const { code, console } = await runInGuest(`node ${flags} ${suites.join(' ')}`, 240_000);
+  const { code, console } = await runInGuest(`node ${flags} ${suites.join(' ')}`, 400_000);
   const failed = console.split('\n').filter((line) => /^\s*not ok/.test(line));
   assert.deepEqual(failed, [], console);
   assert.equal(code, 0, console);
