@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Resources } from '../../engine/model.ts';
 import type {
@@ -14,9 +14,8 @@ import type {
 } from '../../engine/runtime.ts';
 import type { Cgroups } from '../../host/cgroup/cgroup.ts';
 import { detectCgroups } from '../../host/cgroup/detect.ts';
-import { watchPid } from '../../host/pidfd.ts';
 import { run } from '../../host/run.ts';
-import { bootId, isAlive, startTimeOf } from '../../host/process.ts';
+import { bootId, startTimeOf } from '../../host/process.ts';
 import { errnoOf, isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -26,13 +25,13 @@ import { Container, type ContainerOptions } from './container.ts';
 import { reopenLogFile, resizeTerminal } from './control.ts';
 import { checkWorkingDirectory } from './cwd-guard.ts';
 import { startExec } from './exec.ts';
-import { openGate, waitsAtGate } from './gate.ts';
+import { openGate } from './gate.ts';
 import { hostLimits } from './host-limits.ts';
 import { type Layout, layoutOf } from './layout.ts';
-import { findMonitor } from './monitor-process.ts';
-import { isoTime, NumberFiles } from './number-files.ts';
-import { readNumber, readRecord, recordOf, writeRecord } from './record.ts';
+import { NumberFiles } from './number-files.ts';
+import { readRecord, recordOf, writeRecord } from './record.ts';
 import { readRootFile } from './root-files.ts';
+import { findRemains } from './recovery.ts';
 import { killContainer, killRemains, removeFiles } from './removal.ts';
 import { runtimeFailure } from './runtime-failure.ts';
 import { findTools, type RuntimeTools } from './runtime-tools.ts';
@@ -41,7 +40,6 @@ import { hostCapabilities } from './spec-capabilities.ts';
 import { defaultProfilePath, seccompProfiles } from './spec-seccomp.ts';
 import { securityHost } from './spec-security.ts';
 import { type SpecHost, specOf } from './spec.ts';
-import { recordedStartTime } from './state-file.ts';
 import { updateLimits } from './update.ts';
 
 export interface OciConfig {
@@ -234,34 +232,12 @@ export class OciRuntime implements Runtime {
   }
 
   async recover(id: string): Promise<Recovered> {
-    const { layout, exits, boot } = this.#parts;
-    const bundle = layout.bundle(id);
-    const record = await readRecord(bundle);
-    if (!record) return { state: 'gone' };
-    const cgroup = this.#parts.cgroups.cgroup(record.cgroup);
-    const sameBoot = record.bootId === boot;
-    const [pid, startTime, monitor] = await Promise.all([
-      readNumber(join(bundle, 'pid')),
-      recordedStartTime(join(layout.state, id)),
-      sameBoot ? findMonitor(bundle) : undefined,
-    ]);
-    const known = sameBoot && pid !== undefined && startTime !== undefined;
-    const monitorEnded = monitor
-      ? watchPid(monitor.pid, monitor.startTime, { ref: false })
-      : Promise.resolve();
-    const container = this.#watch({
-      id,
-      record,
-      pid: known ? pid : 0,
-      startTime: known ? startTime : -1,
-      monitorEnded,
-    });
-    if ((await exits.read(id)) || !known || !isAlive(pid, startTime))
-      return { state: 'exited', exit: await container.exit };
-    const info = await stat(join(layout.state, id), { bigint: true });
-    if (await waitsAtGate(join(layout.state, id))) return { state: 'created', pid };
-    const startedAt = isoTime(info.mtimeNs);
-    return { state: (await cgroup.frozen()) ? 'paused' : 'running', pid, startedAt };
+    const remains = await findRemains(this.#parts, id);
+    if (!remains) return { state: 'gone' };
+    const { state, pid, startedAt } = remains;
+    const container = this.#containers.get(id) ?? this.#watch(remains);
+    if (state === 'exited') return { state, exit: await container.exit };
+    return startedAt === undefined ? { state, pid } : { state, pid, startedAt };
   }
 
   async leftovers(): Promise<string[]> {

@@ -1,0 +1,48 @@
+import { silentLog } from '../../src/lib/log.ts';
+import { newId } from '../../src/lib/ids.ts';
+import { createOciRuntime } from '../../src/runtimes/oci/runtime.ts';
+
+/**
+ * The victim of the crash tests: leads one container through its life and says after each step that it is done.
+ * Arguments: the runtime's options and the workload, as JSON. Failures are said too, and do not stop it.
+ */
+const [options, workload] = process.argv.slice(2).map((text) => JSON.parse(text));
+const runtime = await createOciRuntime({ ...options, log: silentLog() });
+const { id } = workload;
+
+async function step(name: string, act: () => Promise<unknown>): Promise<void> {
+  try {
+    await act();
+    process.stdout.write(`${name}\n`);
+  } catch (error) {
+    process.stdout.write(`failed ${name}: ${String(error)}\n`);
+  }
+}
+
+const exec = {
+  id: newId(),
+  args: ['true'],
+  env: ['PATH=/bin'],
+  cwd: '/',
+  user: '',
+  tty: false,
+  stdin: false,
+  privileged: false,
+};
+
+// Keeps the process alive while only unreferenced handles wait.
+const awake = setInterval(() => {}, 1000);
+await step('create', () => runtime.create(workload));
+await step('start', () => runtime.start(id));
+await step('exec', async () => {
+  const { streams, exit } = await runtime.exec(id, exec);
+  streams.stdout.resume();
+  streams.stderr.resume();
+  await exit;
+});
+await step('update', () => runtime.update(id, { pidsLimit: 77 }));
+await step('pause', () => runtime.pause(id));
+await step('resume', () => runtime.resume(id));
+await step('delete', () => runtime.delete(id));
+clearInterval(awake);
+runtime.close();
