@@ -1,4 +1,4 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { deleteLinks, listLinks } from '../host/netlink.ts';
 import { NetworkJob } from '../host/network-job.ts';
@@ -14,7 +14,7 @@ import type { Network, NetworkRecord, NetworkSpec } from './network.ts';
 import { bridgeOf, rulesOf, subnetsOf, type LiveNetwork, type Networks } from './networks.ts';
 import { createParts, type Parts, type PartsOptions } from './parts.ts';
 import { publicEndpoint } from './pods.ts';
-import type { Records } from './records.ts';
+import type { Records, StoredPod } from './records.ts';
 import { networkElements } from './ruleset.ts';
 import { elementsOf } from './withdrawals.ts';
 
@@ -110,7 +110,8 @@ class KernelNetwork implements Network {
   stats: Network['stats'] = (podId) => this.#parts.pods.stats(podId);
   rename: Network['rename'] = (podId, name) => this.#parts.pods.rename(podId, name);
 
-  async recover(running: ReadonlySet<string>): Promise<void> {
+  async recover(claimed: ReadonlySet<string>): Promise<void> {
+    const running = await this.#stillThere(claimed);
     for (const network of this.#networks.pending()) await this.#unmake(network);
     await this.#dropStaleDefault(running);
     if (!this.#networks.hasDefault()) {
@@ -129,7 +130,7 @@ class KernelNetwork implements Network {
     for (const pod of pods) if (!running.has(pod.podId)) await this.#parts.pods.detach(pod.podId);
     await this.#parts.withdrawals.settled();
     await this.#removeLeftovers();
-    await Promise.all(alive.map((pod) => this.#parts.pods.resume(pod)));
+    await Promise.all(alive.map((pod) => this.#resume(pod)));
     void this.#parts.slots.fill('default');
   }
 
@@ -206,6 +207,30 @@ class KernelNetwork implements Network {
       await removeBridges([bridge]);
     }
     this.#networks.forget(id);
+  }
+
+  /** Of the pods said to run those whose namespace is there: a reboot, or somebody's umount, ends it. */
+  async #stillThere(claimed: ReadonlySet<string>): Promise<Set<string>> {
+    const { dev } = await stat(this.#directory);
+    const pods = this.#records.pods.all().filter(({ podId }) => claimed.has(podId));
+    const there = await Promise.all(
+      pods.map(async ({ namespace }) => {
+        if (namespace === '') return true;
+        // A namespace is a mount of its own on its file.
+        const found = await stat(join(this.#directory, namespace)).catch(() => undefined);
+        return found !== undefined && found.dev !== dev;
+      }),
+    );
+    return new Set(pods.filter((_, index) => there[index]).map(({ podId }) => podId));
+  }
+
+  /** One pod that cannot be resumed keeps no other one, and not the daemon, from coming back. */
+  async #resume(pod: StoredPod): Promise<void> {
+    try {
+      await this.#parts.pods.resume(pod);
+    } catch (err) {
+      this.#log.error({ err, pod: pod.podId }, 'names or ports of a running pod could not be taken up again');
+    }
   }
 
   /** The default network follows the configuration and the host's routes, as long as no pod runs on it. */

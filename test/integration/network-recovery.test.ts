@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import { NetworkJob } from '../../src/host/network-job.ts';
 import type { Attachment, Network } from '../../src/network/network.ts';
 import { openStore } from '../../src/state/store.ts';
 import { crashAt, type Crash } from '../fixtures/network-crash.ts';
@@ -67,5 +69,16 @@ describe('the network of a daemon that was killed', () => {
     const fresh = await network.attach('new', attachRequest({ name: 'new' }));
     assert.ok(!used.includes(fresh.endpoints[0]!.ipv4!.address));
     await network.detach('new');
+  });
+
+  test('after a reboot nothing of the old pods is left, whoever is said to run', async () => {
+    const pods = ['p1', 'p2'].map((id) => network.attachment(id)!);
+    await network.close();
+    for (const { netnsPath } of pods) await new NetworkJob().remove(netnsPath!).run();
+    await writeFile(pods[1]!.netnsPath!, '');
+    network = await crash.reopen();
+    for (const id of ['p1', 'p2']) assert.equal(network.attachment(id), undefined, id);
+    assert.deepEqual(network.get('bridge').endpoints, {});
+    assert.equal(await tcpFromHost('127.0.0.1', tcp), '');
   });
 });
