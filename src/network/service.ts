@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { deleteLinks, listLinks } from '../host/netlink.ts';
@@ -115,6 +116,7 @@ class KernelNetwork implements Network {
     for (const network of this.#networks.pending()) await this.#unmake(network);
     await this.#dropStaleDefault(running);
     if (!this.#networks.hasDefault()) {
+      await this.#removeOrphan(`${this.#instance}0`);
       const network = await this.#make((foreign, skip) => this.#networks.prepareBuiltIns(foreign, skip));
       this.#networks.commit(network);
     }
@@ -207,6 +209,13 @@ class KernelNetwork implements Network {
       await removeBridges([bridge]);
     }
     this.#networks.forget(id);
+  }
+
+  /** The bridge of a default network whose record was lost with a damaged database. The name is this instance's own. */
+  async #removeOrphan(bridge: string): Promise<void> {
+    if (!existsSync(`/sys/class/net/${bridge}/bridge`)) return;
+    this.#log.warn({ bridge }, 'the default network has a bridge and no record: it is made anew');
+    await removeBridges([bridge]);
   }
 
   /** Of the pods said to run those whose namespace is there: a reboot, or somebody's umount, ends it. */

@@ -1,12 +1,20 @@
-import type { TestDaemon } from '../fixtures/daemon.ts';
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { dockerArchive, type TestDaemon } from '../fixtures/daemon.ts';
+import { busyboxImage } from '../fixtures/image-builder.ts';
 import type { Model } from './model.ts';
 
 /** Ends with code 3 when asked to, and not before. */
 const worker = ['sh', '-c', 'trap "exit 3" TERM; echo up; sleep 1000 & wait'];
 
+/** The same with more output than its log may hold. */
+const chatterbox = ['sh', '-c', 'trap "exit 3" TERM; seq 1 1000; sleep 1000 & wait'];
+
 export interface Remote {
   /** `127.0.0.1:PORT/app:1`, and the same with another tag. */
   reference: string;
+  /** Wait until the log has been rotated. */
+  patient?: boolean;
 }
 
 type Body = Record<string, unknown>;
@@ -38,6 +46,7 @@ export async function runScript(daemon: TestDaemon, model: Model, remote: Remote
 
   await clear(daemon, model);
   await pull(daemon, model, remote.reference);
+  await load(daemon, model);
   await model.during(
     ['vol1'],
     () => post('/volumes/create', { Name: 'vol1' }),
@@ -60,10 +69,18 @@ export async function runScript(daemon: TestDaemon, model: Model, remote: Remote
   await becomes('web', 'unpause', 'running');
   await post('/networks/net1/connect', { Container: 'web' });
   await post('/networks/net1/disconnect', { Container: 'web' });
+  await post('/containers/web/update', { Memory: 64 << 20, MemorySwap: 64 << 20 });
+  await model.during(
+    ['vol2'],
+    () =>
+      post('/volumes/create', { Name: 'vol2', DriverOpts: { type: 'tmpfs', device: 'tmpfs', o: 'size=1m' } }),
+    () => void model.volumes.add('vol2'),
+  );
   await create('named', {
-    Cmd: worker,
+    Cmd: chatterbox,
     HostConfig: {
       NetworkMode: 'net1',
+      Binds: ['vol2:/memory'],
       LogConfig: { Type: 'json-file', Config: { 'max-size': '1k', 'max-file': '2' } },
     },
   });
@@ -75,9 +92,10 @@ export async function runScript(daemon: TestDaemon, model: Model, remote: Remote
   await becomes('web', 'restart?t=5', 'running');
   await becomes('web', 'kill', 'exited', 137);
   await throwAway(daemon, model);
+  if (remote.patient) await sleep(1500); // logs are looked at once a second
   await daemon.ok('PUT', '/containers/web/archive?path=/', Buffer.alloc(1024));
   await model.during(
-    ['committed'],
+    ['committed:latest'],
     () => post('/commit?container=web&repo=committed', {}),
     () => void model.images.add('committed:latest'),
   );
@@ -97,6 +115,16 @@ async function pull(daemon: TestDaemon, model: Model, reference: string): Promis
       if (text.includes('errorDetail')) throw new Error(`pull: ${text}`);
     },
     () => void model.images.add(reference),
+  );
+}
+
+/** An image that was never seen before, so that all of it is written. */
+async function load(daemon: TestDaemon, model: Model): Promise<void> {
+  const image = busyboxImage({ 'etc/unique': randomBytes(64) }, { compression: 'none' });
+  await model.during(
+    ['loaded:latest'],
+    () => daemon.ok('POST', '/images/load?quiet=1', dockerArchive(image, 'loaded:latest')),
+    () => void model.images.add('loaded:latest'),
   );
 }
 
@@ -136,11 +164,12 @@ async function clear(daemon: TestDaemon, model: Model): Promise<void> {
       () => void model.containers.delete(name),
     );
   }
-  await model.during(
-    ['vol1'],
-    () => daemon.call('DELETE', '/volumes/vol1'),
-    () => void model.volumes.delete('vol1'),
-  );
+  for (const name of ['vol1', 'vol2'])
+    await model.during(
+      [name],
+      () => daemon.call('DELETE', `/volumes/${name}`),
+      () => void model.volumes.delete(name),
+    );
   await model.during(
     ['net1'],
     () => daemon.call('DELETE', '/networks/net1'),

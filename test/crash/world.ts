@@ -10,6 +10,7 @@ interface Stored {
   id: string;
   name: string;
   state: { phase: string; pid: number; exitCode: number };
+  mountSpecs: { type: string; source: string }[];
 }
 
 /** What the database says and what the host has, each as sorted lists of names. */
@@ -45,7 +46,14 @@ export function readWorld(daemon: TestDaemon): World {
       volumes: keys('volumes'),
       layers: keys('layers').map(hex).sort(),
       blobs: keys('blobs').map(hex).sort(),
+      mountable: table<{ name: string; options: object }>('volumes')
+        .filter(([, { options }]) => Object.keys(options).length > 0)
+        .map(([name]) => name),
       pods: keys('network.pods'),
+      networks: table<{ name: string; builtIn: boolean }>('network.networks')
+        .filter(([, { builtIn }]) => !builtIn)
+        .map(([, { name }]) => name)
+        .sort(),
       bridges: table<{ bridge?: string }>('network.networks')
         .flatMap(([, { bridge }]) => bridge ?? [])
         .sort(),
@@ -61,12 +69,15 @@ export function readWorld(daemon: TestDaemon): World {
         .map(base)
         .sort(),
       otherMounts: mounts(root)
-        .filter((point) => !/\/(rootfs|netns)\//.test(point))
+        .filter((point) => !/\/(rootfs|netns|volumes)\//.test(point))
         .sort(),
       namespaces: mounts(root)
         .filter((point) => point.startsWith(`${runRoot}/netns/`))
         .map(base)
         .sort(),
+      volumeMounts: mounts(root)
+        .filter((point) => point.startsWith(`${dataRoot}/volumes/`))
+        .map((point) => point.split('/').at(-2)!),
       bundles: list(join(runRoot, 'containers')),
       stateDirs: list(join(dataRoot, 'containers')),
       snapshots: list(join(dataRoot, 'snapshots')),
@@ -96,6 +107,7 @@ export function disagreements({ rows, containers, host }: World): string[] {
     ...different('intents', [], rows.intents!),
     ...different('trash', [], host.trash!),
     ...different('other mounts', [], host.otherMounts!),
+    ...different('mounted volumes', mountedVolumes(up, rows.mountable!), host.volumeMounts!),
     ...different('mounted roots', upIds, host.roots!),
     ...different('bundles', upIds, host.bundles!),
     ...different('cgroups', upIds, host.cgroups!),
@@ -138,6 +150,12 @@ export function fingerprint(daemon: TestDaemon): string {
   const { rows, containers, host } = readWorld(daemon);
   const steady = { ...host, namespaces: undefined, links: undefined, bridges: undefined };
   return JSON.stringify({ rows, containers, steady }, undefined, 1);
+}
+
+/** Volumes with options that somebody who runs uses. */
+function mountedVolumes(up: Stored[], mountable: string[]): string[] {
+  const used = up.flatMap(({ mountSpecs }) => mountSpecs.map(({ source }) => source));
+  return mountable.filter((name) => used.includes(name));
 }
 
 function different(what: string, wanted: string[], found: string[]): string[] {

@@ -151,7 +151,7 @@ async function sweepDisk(ctx: EngineContext): Promise<void> {
 /** A root that somebody looked into, or that was about to be given back, when the last daemon ended. */
 async function unmountIdle(ctx: EngineContext): Promise<void> {
   const idle = ctx.records.all().filter(({ id }) => !ctx.live.has(id));
-  await Promise.all(idle.map(({ id }) => ctx.snapshots.unmount(id)));
+  await Promise.all([...idle.map(({ id }) => ctx.snapshots.unmount(id)), ctx.volumes.unmountIdle()]);
 }
 
 async function sweepDirectories(ctx: EngineContext): Promise<void> {

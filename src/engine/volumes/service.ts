@@ -141,6 +141,15 @@ export class VolumeService implements Volumes {
     });
   }
 
+  /** What the last daemon mounted for a start that never came about, or had no time to unmount. */
+  async unmountIdle(): Promise<void> {
+    const mounted = this.#table.all().filter(({ options }) => Object.keys(options).length > 0);
+    for (const { name } of mounted) {
+      const used = this.#usersOf(name).some(({ state }) => isRunning(state));
+      if (!used) await this.#ctx.volumeFiles.unmount(name);
+    }
+  }
+
   async #eachWithOptions(
     record: ContainerRecord,
     work: (name: string, options: Record<string, string>) => Promise<void>,
