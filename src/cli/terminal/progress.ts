@@ -2,7 +2,7 @@ import type { ProgressLine } from '../client/types.ts';
 import { formatBytes } from '../../lib/units.ts';
 import type { Output } from './output.ts';
 import { harmless } from './paint.ts';
-import { cut } from './table.ts';
+import { cut, displayWidth } from './table.ts';
 
 export interface ProgressView {
   update(line: ProgressLine): void;
@@ -95,8 +95,9 @@ class LiveBars implements ProgressView {
     this.#bars.clear();
   }
 
-  /** A line of its own above the bars. */
+  /** A line of its own: above the bars, or below them once all are done. */
   #say(text: string): void {
+    if ([...this.#bars.values()].every(({ done }) => done)) this.end();
     this.#erase();
     this.#output.line(harmless(text));
     this.#draw();
@@ -132,21 +133,30 @@ class LiveBars implements ProgressView {
     this.#drawn = lines.length;
   }
 
+  /** Never wider than the terminal: a wrapped line would be two when the cursor goes up again. */
   #line(bar: Bar): string {
     const { paint } = this.#output;
-    const width = this.#output.columns ?? 80;
-    const id = paint.dim(harmless(bar.id).slice(0, 12).padEnd(12));
-    const status = cut(harmless(bar.status), 20).padEnd(20);
-    if (bar.done) return `${id} ${paint.green(status)}`.trimEnd();
-    if (bar.current === 0 && bar.total === 0) return `${id} ${paint.cyan(status)}`.trimEnd();
-    const amount =
-      bar.total > 0 ? `${formatBytes(bar.current)} / ${formatBytes(bar.total)}` : formatBytes(bar.current);
+    let room = (this.#output.columns ?? 80) - 1;
+    let line = '';
+    const add = (text: string, style: (text: string) => string = String) => {
+      const width = displayWidth(text);
+      if (width > room) return;
+      room -= width;
+      line += style(text);
+    };
+    add(`${cut(harmless(bar.id), 12).padEnd(12)} `, paint.dim);
+    add(cut(harmless(bar.status), Math.min(20, room)), bar.done ? paint.green : paint.cyan);
+    if (bar.done || (bar.current === 0 && bar.total === 0)) return line;
+    add(' '.repeat(Math.max(1, 21 - displayWidth(bar.status))));
+    const total = bar.total > 0 ? ` / ${formatBytes(bar.total)}` : '';
+    const amount = `${formatBytes(bar.current)}${total}`.padEnd(18);
     const seconds = (this.#now() - bar.since) / 1000;
-    const rate = seconds > 0.5 ? `  ${formatBytes((bar.current - bar.from) / seconds)}/s` : '';
-    const room = width - 12 - 20 - 2 - amount.length - rate.length - 3;
-    const gauge =
-      bar.total > 0 && room >= 8 ? `${drawGauge(bar.current / bar.total, Math.min(room, 40))} ` : '';
-    return `${id} ${paint.cyan(status)} ${gauge}${amount}${paint.dim(rate)}`;
+    const rate = seconds > 0.5 ? ` ${formatBytes((bar.current - bar.from) / seconds)}/s` : '';
+    const gauge = Math.min(40, room - amount.length - 12 - 3);
+    if (bar.total > 0 && gauge >= 8) add(`${drawGauge(bar.current / bar.total, gauge)} `);
+    add(amount);
+    add(rate, paint.dim);
+    return line;
   }
 }
 
