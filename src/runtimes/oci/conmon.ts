@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { isleError } from '../../lib/errors.ts';
@@ -10,6 +10,8 @@ const maxAnswer = 64 * 1024;
 export interface MonitorTools {
   conmon: string;
   runtime: string;
+  /** Descriptor to execute instead of `runtime`. */
+  sealed?: number;
   kind: 'crun' | 'runc';
   /** The OCI runtime's `--root`. */
   state: string;
@@ -69,7 +71,7 @@ export async function startMonitor(
   const child = spawn(tools.conmon, argumentsOf(tools, request), {
     cwd: request.directory,
     env: { PATH: defaultPath, TZ: 'UTC', ...pipes(onAttachable) },
-    stdio: ['ignore', 'ignore', 'ignore', 'pipe', ...(onAttachable ? (['pipe', 'pipe'] as const) : [])],
+    stdio: stdioOf(tools, onAttachable !== undefined),
   });
   const ended = endOf(child, tools.conmon);
   const pipe = child.stdio[3] as Socket;
@@ -84,6 +86,13 @@ export async function startMonitor(
   pipe.unref();
   if (request.execSpec === undefined) pipe.destroy();
   return { pid: first.value.data, ended, answers };
+}
+
+/** Descriptors 3 to 5 are conmon's pipes, and 6 the program it executes. The container gets none of them. */
+function stdioOf(tools: MonitorTools, exec: boolean): StdioOptions {
+  const pipe = exec ? 'pipe' : 'ignore';
+  const program = tools.sealed === undefined ? [] : [tools.sealed];
+  return ['ignore', 'ignore', 'ignore', 'pipe', pipe, pipe, ...program];
 }
 
 function pipes(exec: unknown): NodeJS.ProcessEnv {
@@ -126,7 +135,12 @@ function argumentsOf(tools: MonitorTools, request: MonitorRequest): string[] {
   return [
     ['--api-version', '1', '--sync', '--full-attach', '--no-sync-log', '--log-level', 'error'],
     ['-c', request.id, '-u', request.unit, '-b', directory],
-    ['-r', tools.runtime, '--runtime-arg', `--root=${tools.state}`],
+    [
+      '-r',
+      tools.sealed === undefined ? tools.runtime : '/proc/self/fd/6',
+      '--runtime-arg',
+      `--root=${tools.state}`,
+    ],
     ['-p', `${directory}/pid`, '--persist-dir', directory],
     ['-l', request.logPath === undefined ? 'none' : `k8s-file:${request.logPath}`],
     request.exitDirectory === undefined ? [] : ['--exit-dir', request.exitDirectory],

@@ -33,7 +33,7 @@ export async function executeDirectly(
     [`--root=${tools.state}`, `--log=${log}`],
     ['exec', '--process', specPath, '--pid-file', place.pidPath, container.id],
   ].flat();
-  const { child, streams, settle } = spawnWithPipes(tools.runtime, args, spec.stdin);
+  const { child, streams, settle } = spawnWithPipes(tools, args, spec.stdin);
   const ended = endOf(child);
   void ended
     .then(settle)
@@ -78,13 +78,21 @@ async function pidOf(
   }
 }
 
-function spawnWithPipes(tool: string, args: string[], wantsStdin: boolean) {
+function spawnWithPipes(tools: MonitorTools, args: string[], wantsStdin: boolean) {
   const pipes = [createPipe(), createPipe(), ...(wantsStdin ? [createPipe()] : [])];
   const [out, err, input] = pipes as [Ends, Ends, Ends?];
   let child: ChildProcess;
   try {
     const stdio = [input?.read ?? ('ignore' as const), out.write, err.write];
-    child = spawn(tool, args, { cwd: '/', env: { PATH: defaultPath }, stdio });
+    const options = { cwd: '/', env: { PATH: defaultPath } };
+    child =
+      tools.sealed === undefined
+        ? spawn(tools.runtime, args, { ...options, stdio })
+        : spawn('/proc/self/fd/3', args, {
+            ...options,
+            stdio: [...stdio, tools.sealed],
+            argv0: tools.runtime,
+          });
   } finally {
     for (const fd of [out.write, err.write, input?.read]) if (fd !== undefined) closeFd(fd);
   }

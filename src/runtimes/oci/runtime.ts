@@ -14,6 +14,7 @@ import type {
 } from '../../engine/runtime.ts';
 import type { Cgroups } from '../../host/cgroup/cgroup.ts';
 import { detectCgroups } from '../../host/cgroup/detect.ts';
+import { closeFd } from '../../host/paths.ts';
 import { run } from '../../host/run.ts';
 import { bootId, startTimeOf } from '../../host/process.ts';
 import { errnoOf, isleError } from '../../lib/errors.ts';
@@ -254,6 +255,8 @@ export class OciRuntime implements Runtime {
   close(): void {
     this.#parts.exits.close();
     this.#parts.pids.close();
+    if (this.#parts.tools.sealed !== undefined) closeFd(this.#parts.tools.sealed);
+    this.#parts.tools.sealed = undefined;
   }
 
   /** The watched container; one that an earlier daemon left is recovered on first touch. */
