@@ -7,6 +7,7 @@ import {
   canonicalName,
   canonicalRepository,
   familiarName,
+  familiarRepository,
   parseReference,
   withDefaultTag,
   type Reference,
@@ -100,8 +101,13 @@ export class ImageIndex {
     );
   }
 
-  /** Records `image` and gives it `names`; a name another image had moves. */
+  /** Records `image` and gives it `names`; a name another image had moves. Throws `invalidParameter` for the name `sha256`. */
   put(image: ImageRecord, names: Reference[], now = new Date()): void {
+    // `sha256:ab…` must stay an id (Docker refuses the same).
+    if (names.some((name) => name.tag && familiarRepository(name) === 'sha256'))
+      throw isleError('invalidParameter', {
+        message: 'refusing to create an ambiguous tag using digest algorithm as name',
+      });
     this.#change(() => {
       const known = this.#images.get(image.id);
       const lastTagTime = names.length > 0 ? now.toISOString() : known?.lastTagTime;

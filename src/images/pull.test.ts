@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryStore } from '../lib/table.ts';
-import { buildImage, buildIndex, pushTo } from '../../test/fixtures/image-builder.ts';
+import { buildImage, buildIndex, pushTo, type LayerFiles } from '../../test/fixtures/image-builder.ts';
 import { memoryImages } from '../../test/fixtures/memory-images.ts';
 import { startRegistry } from '../../test/fixtures/registry.ts';
 import { ImageIndex } from './image-index.ts';
@@ -61,12 +61,37 @@ test('a pulled image has its blobs, its layers, its name, and Docker’s progres
     it.lines.map(({ status }) => status),
     [
       'Pulling from team/app',
-      'Already exists',
-      'Already exists',
       `Digest: ${image.digest}`,
       `Status: Image is up to date for ${registry.host}/team/app:v1`,
     ],
   );
+});
+
+test('a tag that moved is pulled again, with the layers that are here already', async () => {
+  await using registry = await startRegistry();
+  await using it = await setUp();
+  await pushTo(registry, 'app', buildImage({ layers: [{ a: '1' }] }));
+  await it.pull(`${registry.host}/app`);
+  const moved = buildImage({ layers: [{ a: '1' }, { b: '2' }] });
+  await pushTo(registry, 'app', moved);
+  it.lines.length = 0;
+  assert.equal((await it.pull(`${registry.host}/app`)).id, moved.id);
+  const shown = it.lines.map(({ status }) => status);
+  assert.deepEqual(shown.slice(1, 3), ['Already exists', 'Pulling fs layer']);
+  assert.equal(shown.at(-1), `Status: Downloaded newer image for ${registry.host}/app:latest`);
+});
+
+test('an image that has the same layer twice, or none, is pulled', async () => {
+  await using registry = await startRegistry();
+  await using it = await setUp();
+  const repeated: LayerFiles[] = [{ a: '1' }, { a: '1' }, { b: '1' }, { a: '1' }];
+  for (const layers of [repeated, []]) {
+    const image = buildImage({ layers });
+    await pushTo(registry, 'twice', image);
+    const pulled = await it.pull(`${registry.host}/twice`);
+    assert.deepEqual([pulled.id, pulled.diffIds], [image.id, image.diffIds]);
+    assert.equal(new Set(pulled.chainIds).size, layers.length);
+  }
 });
 
 test('every format and compression can be pulled', async () => {

@@ -6,10 +6,11 @@ import type { ImageIndex } from './image-index.ts';
 import type { Image, PullOptions } from './images.ts';
 import { LayerWork, type LayerParts, type LayerSpec } from './layer-work.ts';
 import type { Pins } from './pins.ts';
-import { formatPlatform, satisfiesPlatform } from './platform.ts';
+import { formatPlatform, hostPlatform, parsePlatform, satisfiesPlatform } from './platform.ts';
 import { layerLines } from './progress.ts';
 import { familiarName, parseReference, withDefaultTag, type Reference } from './reference.ts';
 import { imageRecord, layersOf } from './register.ts';
+import { UnexpectedAnswer } from './registry/answers.ts';
 import { fetchBlob } from './registry/download.ts';
 import { RemoteRepository } from './registry/repository.ts';
 import { pullError } from './registry/user-errors.ts';
@@ -59,6 +60,8 @@ export class Puller {
     const { signal, onProgress } = options;
     const { index, pins, connections, content } = this.#parts;
     const repository = new RemoteRepository(connections, ref, options.auth);
+    const known = await this.#upToDate(repository, ref, options);
+    if (known) return known;
     const image = await resolveImage(repository, ref, { platform: options.platform, signal });
     onProgress({ status: `Pulling from ${ref.path}`, id: ref.digest ?? ref.tag });
 
@@ -76,6 +79,31 @@ export class Puller {
     const written = Promise.all([content.put(bytes), content.put(image.content)]);
     await this.#bringLayers(repository, specs, options, written);
     return await this.#record(ref, image, onProgress, index);
+  }
+
+  /**
+   * The image of a tag that has not moved since it was pulled. Asked for by HEAD, which rate-limited registries do
+   * not count; what they do not answer to one is pulled in the usual way.
+   */
+  async #upToDate(
+    repository: RemoteRepository,
+    ref: Reference,
+    { platform, signal, onProgress }: PullOptions,
+  ): Promise<Image | undefined> {
+    const { index } = this.#parts;
+    const image = index.imageOf(ref);
+    if (!ref.tag || ref.digest || !image) return undefined;
+    const digest = await repository.manifestDigest(ref.tag, signal).catch((error: unknown) => {
+      if (error instanceof UnexpectedAnswer && error.status < 500 && error.status !== 429) return undefined;
+      throw error;
+    });
+    if (digest === undefined || index.imageOf({ ...ref, tag: undefined, digest })?.id !== image.id)
+      return undefined;
+    const wanted = platform ? parsePlatform(platform) : hostPlatform();
+    if (image.architecture !== wanted.architecture || !satisfiesPlatform(image, wanted)) return undefined;
+    onProgress({ status: `Pulling from ${ref.path}`, id: ref.tag });
+    tellEnd(ref, digest, true, onProgress);
+    return index.view(image);
   }
 
   async #configuration(
@@ -138,12 +166,21 @@ export class Puller {
     failpoint('images.record.before');
     index.put(record, ref.tag && !ref.digest ? [ref, byDigest] : [byDigest]);
     failpoint('images.record.after');
-    onProgress({ status: `Digest: ${image.digest}` });
-    const what = known ? 'Image is up to date' : 'Downloaded newer image';
-    onProgress({ status: `Status: ${what} for ${familiarName(ref)}` });
+    tellEnd(ref, image.digest, known, onProgress);
     const recorded = index.record(record.id) ?? record;
     return index.view(recorded);
   }
+}
+
+function tellEnd(
+  ref: Reference,
+  digest: string,
+  known: boolean,
+  onProgress: PullOptions['onProgress'],
+): void {
+  onProgress({ status: `Digest: ${digest}` });
+  const what = known ? 'Image is up to date' : 'Downloaded newer image';
+  onProgress({ status: `Status: ${what} for ${familiarName(ref)}` });
 }
 
 function layerSpecs(image: ResolvedImage, config: ParsedConfig): LayerSpec[] {

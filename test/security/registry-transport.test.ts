@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
-import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
 import { openImages, quick } from '../fixtures/engine-images.ts';
@@ -221,6 +221,32 @@ test('a certificate nobody vouches for fails, unless its authority is given or t
   await copyFile(ca, join(certificates, named, 'ca.crt'));
   await using dockers = await openImages({ certificateDirectories: [certificates] });
   assert.equal((await dockers.pull(`${named}/app`)).id, image.id);
+  await rm(certificates, { recursive: true });
+});
+
+test('a registry that wants a client certificate gets the one of its directory, and no other host does', async () => {
+  await using authority = await startRegistry({ tls: true });
+  const ca = authority.ca as string;
+  const [cert = '', key = '', root = ''] = await Promise.all(
+    ['server.crt', 'server.key', 'ca.crt'].map((name) => readFile(join(dirname(ca), name), 'utf8')),
+  );
+  await using registry = await startHostile({ images, tls: { cert, key, ca: root, requestCert: true } });
+  const named = registry.host.replace('127.0.0.1', '[::ffff:7f00:1]');
+  const certificates = await mkdtemp(join(tmpdir(), 'isle-certs-'));
+  for (const host of [named, 'other.example']) await mkdir(join(certificates, host));
+  await copyFile(ca, join(certificates, named, 'ca.crt'));
+  await writeFile(join(certificates, 'other.example', 'client.cert'), cert);
+  await writeFile(join(certificates, 'other.example', 'client.key'), key);
+  await using without = await openImages({ certificateDirectories: [certificates] });
+  await assert.rejects(without.pull(`${named}/app`), { code: 'registryUnreachable' });
+  await writeFile(join(certificates, named, 'client.cert'), cert);
+  await using lacking = await openImages({ certificateDirectories: [certificates] });
+  await assert.rejects(lacking.pull(`${named}/app`), {
+    message: /cannot read the certificate file .*client\.key: ENOENT/,
+  });
+  await writeFile(join(certificates, named, 'client.key'), key);
+  await using engine = await openImages({ certificateDirectories: [certificates] });
+  assert.equal((await engine.pull(`${named}/app`)).id, image.id);
   await rm(certificates, { recursive: true });
 });
 

@@ -1,9 +1,9 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { rootCertificates } from 'node:tls';
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { errnoOf, isleError, messageOf } from '../../lib/errors.ts';
 import { defaultTimeouts, type RegistryConfig, type RegistryTimeouts } from './config.ts';
-import { isInsecure, tlsOf } from './endpoints.ts';
+import { isInsecure, tlsOf, type HostTls } from './endpoints.ts';
 import { proxyFor } from './proxy.ts';
 
 export interface Outgoing {
@@ -68,18 +68,23 @@ export class Connections {
     const proxyEnv = proxy ? { HTTP_PROXY: proxy, HTTPS_PROXY: proxy } : undefined;
     const pool = { keepAlive: true, keepAliveMsecs: 10_000, maxSockets: 16, timeout: 30_000, proxyEnv };
     if (url.protocol === 'http:') return new HttpAgent(pool);
-    const tls = await tlsOf(url.host, this.config);
-    return new HttpsAgent({
-      ...pool,
-      minVersion: 'TLSv1.2',
-      rejectUnauthorized: !isInsecure(url.host, this.config),
-      ...(tls.ca.length > 0 && { ca: [...rootCertificates, ...tls.ca] }),
-      ...(tls.certs.length > 0 && {
-        cert: tls.certs.map(({ cert }) => cert),
-        key: tls.certs.map(({ key }) => key),
-      }),
-    });
+    const rejectUnauthorized = !isInsecure(url.host, this.config);
+    const secureContext = contextFor(await tlsOf(url.host, this.config), rejectUnauthorized);
+    return new HttpsAgent({ ...pool, rejectUnauthorized, secureContext });
   }
+}
+
+/** Made once for a host: its hundreds of authorities take milliseconds to read. The system's own count, as for Docker. */
+function contextFor(tls: HostTls, verify: boolean): SecureContext {
+  const ca = [...getCACertificates('bundled'), ...getCACertificates('system'), ...tls.ca];
+  return createSecureContext({
+    minVersion: 'TLSv1.2',
+    ...(verify && { ca: [...new Set(ca)] }),
+    ...(tls.certs.length > 0 && {
+      cert: tls.certs.map(({ cert }) => cert),
+      key: tls.certs.map(({ key }) => key),
+    }),
+  });
 }
 
 function exchange(

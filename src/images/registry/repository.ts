@@ -6,7 +6,6 @@ import type { RegistryAuth } from '../images.ts';
 import { manifestTypes } from '../media-types.ts';
 import { maxManifestBytes } from '../manifest.ts';
 import { isDigest, type Reference } from '../reference.ts';
-import { UnexpectedAnswer } from './answers.ts';
 import { discard, guardedBody, readBody } from './body.ts';
 import { NetworkError, type Connections } from './connections.ts';
 import { endpointsOf } from './endpoints.ts';
@@ -87,7 +86,7 @@ export class RemoteRepository {
         expect: offset > 0 ? [200, 206, 416] : [200],
         signal: options.signal,
       });
-      return this.#openStream(response, url.host, blob, offset);
+      return this.#openStream(response, url.host, blob, offset, options.signal);
     });
   }
 
@@ -150,10 +149,11 @@ export class RemoteRepository {
     host: string,
     blob: Descriptor,
     offset: number,
+    signal: AbortSignal | undefined,
   ): Promise<BlobStream> {
     if (response.statusCode === 416) {
       discard(response);
-      return this.blob(blob, 0, {});
+      return this.blob(blob, 0, { signal });
     }
     const start = response.statusCode === 206 ? offset : 0;
     const wrong = (what: string) => {
@@ -235,5 +235,3 @@ function matchesRange(header: string | undefined, offset: number, size: number):
     (match[3] === '*' || Number(match[3]) === size)
   );
 }
-
-export { UnexpectedAnswer };
