@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { chmod, mkdir, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ExecSpec, Workload } from '../../src/engine/runtime.ts';
 import { mountTable, unmount } from '../../src/host/mount.ts';
 import { createNetns } from '../../src/host/namespaces.ts';
@@ -115,6 +116,8 @@ describe('attacks on the container runtime', { concurrency: false }, () => {
     const { id } = await start({ args: ['sleep', '100'] });
     const session = await runtime.exec(id, exec({ args: ['sleep', '100'] }));
     for (const pid of await runtime.processes(id)) {
+      // Until then it is still the OCI runtime, whose descriptors close as it executes the command.
+      while ((await readFile(`/proc/${pid}/comm`, 'latin1')) !== 'sleep\n') await delay(5);
       const open = await readdir(`/proc/${pid}/fd`);
       assert.deepEqual(open.sort(), ['0', '1', '2'], `process ${pid}`);
       for (const fd of open) assert.doesNotMatch(await readlink(`/proc/${pid}/fd/${fd}`), /^\/(?!dev\/null)/);
