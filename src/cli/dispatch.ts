@@ -2,7 +2,6 @@ import { messageOf } from '../lib/errors.ts';
 import { ApiError } from './client/errors.ts';
 import { type Context, createContext, type Globals } from './context.ts';
 import { Failure, usageError } from './failure.ts';
-import { lastResort } from './last-resort.ts';
 import { parseArguments } from './parse.ts';
 import { absent, findCommand, firstWords, groups, secondWords } from './registry.ts';
 import { nearest } from './suggest.ts';

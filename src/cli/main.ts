@@ -1,5 +1,6 @@
 import { dispatch } from './dispatch.ts';
-import { lastResort } from './last-resort.ts';
+import { reportUncaught } from './last-resort.ts';
 
-lastResort.install();
+process.on('uncaughtException', reportUncaught);
+process.on('unhandledRejection', reportUncaught);
 void dispatch(process.argv.slice(2));
