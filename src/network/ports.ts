@@ -46,18 +46,22 @@ export class Ports {
     bindings: readonly PortBinding[],
     options: ClaimOptions,
   ): Promise<PortBinding[]> {
-    const claimed: PortBinding[] = [];
+    const claimed = new Map<PortBinding, PortBinding[]>();
+    // In the order they were asked for.
+    const all = (): PortBinding[] => bindings.flatMap((binding) => claimed.get(binding) ?? []);
     try {
       // Those with a port of their own go first and together: a free one must not be taken from under them.
-      const fixed = bindings.filter(isFixed).flatMap((binding) => atHostAddresses(binding, options));
-      claimed.push(...(await this.#take(podId, fixed, options.target)));
+      const fixed = bindings.filter(isFixed);
+      const wanted = fixed.map((binding) => atHostAddresses(binding, options));
+      await this.#take(podId, wanted.flat(), options.target);
+      for (const [index, binding] of fixed.entries()) claimed.set(binding, wanted[index]!);
       for (const binding of bindings)
-        if (!isFixed(binding)) claimed.push(...(await this.#claimFree(podId, binding, options)));
+        if (!isFixed(binding)) claimed.set(binding, await this.#claimFree(podId, binding, options));
     } catch (error) {
-      this.release(podId, claimed);
+      this.release(podId, all());
       throw error;
     }
-    return claimed;
+    return all();
   }
 
   /** After a restart: takes back what the pod has by record. A port somebody else took meanwhile is logged. */

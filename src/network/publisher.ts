@@ -1,3 +1,4 @@
+import type { PortBinding } from '../engine/model.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import { Rollback } from '../lib/rollback.ts';
 import { wantedPorts } from './attach-request.ts';
@@ -49,27 +50,36 @@ export class Publisher {
 
   /** The pod's endpoints changed: its ports lead to the new target, or come or go with it. */
   async republish(before: StoredPod, after: StoredPod): Promise<void> {
-    const { ports, firewall, records } = this.#options;
+    const { records } = this.#options;
     const [from, to] = [targetOf(before.endpoints), targetOf(after.endpoints)];
     after.dnsPort = records.pods.get(after.podId)?.dnsPort;
     if (from?.ipv4 === to?.ipv4 && from?.ipv6 === to?.ipv6) return;
-    if (from) {
-      await firewall.remove(elementsOf(before));
-      await forgetFlows(before.ports, from);
-      ports.release(before.podId, before.ports);
+    await this.#withdraw(before);
+    const ports = pinned(before);
+    try {
+      after.ports = await this.#publishAs(after, ports);
+    } catch (error) {
+      await this.#publishAs(before, ports);
+      throw error;
     }
-    after.ports = [];
-    await using undo = new Rollback();
-    // A port chosen at random stays what it was.
-    const request =
-      before.ports.length > 0
-        ? { ...after.request, ports: before.ports, publishAllPorts: false }
-        : after.request;
-    const pod = { ...after, request };
-    await this.publish(pod, undo);
-    undo.keep();
-    after.ports = pod.ports;
     records.pods.put(after.podId, after);
+  }
+
+  async #withdraw(pod: StoredPod): Promise<void> {
+    const { ports, firewall } = this.#options;
+    const target = targetOf(pod.endpoints);
+    if (target === undefined || pod.ports.length === 0) return;
+    await firewall.remove(elementsOf(pod));
+    await forgetFlows(pod.ports, target);
+    ports.release(pod.podId, pod.ports);
+  }
+
+  async #publishAs(pod: StoredPod, ports: PortBinding[]): Promise<PortBinding[]> {
+    await using undo = new Rollback();
+    const copy: StoredPod = { ...pod, ports: [], request: { ...pod.request, ports, publishAllPorts: false } };
+    await this.publish(copy, undo);
+    undo.keep();
+    return copy.ports;
   }
 
   /** What a leaving pod still has can be asked for by name only: a port, or an address. */
@@ -79,4 +89,20 @@ export class Publisher {
       ports.length > 0 || networks.some(({ endpoint }) => endpoint.ipv4Address || endpoint.ipv6Address);
     if (isByName && withdrawals.pending) await withdrawals.settled();
   }
+}
+
+/** What the pod asks for, with the ports that were chosen for it before: they stay what they are. */
+function pinned(pod: StoredPod): PortBinding[] {
+  const chosen = [...pod.ports];
+  return wantedPorts(pod.request).map((binding) => {
+    const index = chosen.findIndex(
+      ({ port, protocol }) => port === binding.port && protocol === binding.protocol,
+    );
+    if (index < 0) return binding;
+    const [{ hostPort }] = chosen.splice(index, 1) as [PortBinding];
+    // Both families of a binding without a host address have one port.
+    const twin = chosen.findIndex((other) => other.hostPort === hostPort && other.port === binding.port);
+    if (twin >= 0 && binding.hostIp === '') chosen.splice(twin, 1);
+    return { port: binding.port, protocol: binding.protocol, hostIp: binding.hostIp, hostPort };
+  });
 }

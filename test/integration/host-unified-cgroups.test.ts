@@ -10,6 +10,9 @@ const suites = [
   'test/integration/host-pidfd.test.ts',
   'test/integration/host-doctor.test.ts',
   'test/conformance/runtime-oci.test.ts',
+  'test/conformance/network-kernel.test.ts',
+  'test/integration/network-pods.test.ts',
+  'test/integration/network-ports.test.ts',
   'test/integration/runtime-containers.test.ts',
 ];
 

@@ -192,6 +192,25 @@ describe('published ports', () => {
     await Promise.all(['r1', 'r2', 'r3', 'r4'].map((id) => network.detach(id)));
   });
 
+  test('ports follow a pod that changes its networks, and stay the same', async () => {
+    await network.create(networkSpec('moved'));
+    const pod = await publish('mover', [{}, { port: 81, hostPort: 48_300 }]);
+    const server = await serveTcp(pod, 80, 'moving');
+    const port = hostPort(pod);
+    await network.connect('mover', 'moved', {});
+    await network.disconnect('mover', 'bridge');
+    assert.deepEqual(network.attachment('mover')!.ports, pod.ports);
+    for (const address of ['127.0.0.1', '::1']) assert.equal(await tcpFromHost(address, port), 'moving');
+    await network.disconnect('mover', 'moved');
+    assert.deepEqual(network.attachment('mover')!.ports, []);
+    await network.connect('mover', 'bridge', {});
+    assert.equal(network.attachment('mover')!.ports.length, 4);
+    assert.equal(await tcpFromHost('127.0.0.1', hostPort(network.attachment('mover')!)), 'moving');
+    server.close();
+    await network.detach('mover');
+    await network.remove('moved');
+  });
+
   test('what is published stays shut where the host’s own firewall drops it', async () => {
     const pod = await publish('fw', [{}]);
     const server = await serveTcp(pod, 80, 'open');
