@@ -74,7 +74,19 @@ function apparmorOf(value: string, host: SecurityHost): string | undefined {
       `AppArmor profile "${value}" cannot be applied: AppArmor is not enabled on this host; leave the option out`,
     );
   if (!/^[\w./-]{1,255}$/.test(value)) throw invalid(`invalid AppArmor profile name "${value}"`);
+  if (!isLoaded(value))
+    throw invalid(`AppArmor profile "${value}" is not loaded: load it with apparmor_parser first`);
   return value;
+}
+
+/** Where the kernel's list cannot be read, crun finds out. */
+function isLoaded(profile: string): boolean {
+  try {
+    const list = readFileSync('/sys/kernel/security/apparmor/profiles', 'utf8');
+    return list.split('\n').some((line) => line.slice(0, line.lastIndexOf(' (')) === profile);
+  } catch {
+    return true;
+  }
 }
 
 function checkLabel(value: string, host: SecurityHost): void {
