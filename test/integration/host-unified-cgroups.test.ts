@@ -19,7 +19,7 @@ const suites = [
 test('a host with unified control groups and an older kernel keeps the same promises', async (t) => {
   const flags =
     '--disable-warning=ExperimentalWarning --test --test-isolation=none --test-force-exit --test-reporter=tap';
-  const { code, console } = await runInGuest(`node ${flags} ${suites.join(' ')}`, 400_000);
+  const { code, console } = await runInGuest(`node ${flags} ${suites.join(' ')}`, 600_000);
   const failed = console.split('\n').filter((line) => /^\s*not ok/.test(line));
   assert.deepEqual(failed, [], console);
   assert.equal(code, 0, console);
