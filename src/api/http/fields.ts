@@ -173,10 +173,12 @@ export class Fields {
   }
 }
 
-function isEmpty(value: unknown): boolean {
+/** Without effect: a zero of its type, or an object of such. Nothing that Docker's clients send is nested deeper than `depth`. */
+function isEmpty(value: unknown, depth = 4): boolean {
   if (value === undefined || value === null || value === false || value === 0 || value === '') return true;
   if (Array.isArray(value)) return value.length === 0;
-  return typeof value === 'object' && Object.values(value).every(isEmpty);
+  if (typeof value !== 'object' || depth === 0) return false;
+  return Object.values(value).every((item) => isEmpty(item, depth - 1));
 }
 
 function wrong(path: string, expected: string, value: unknown): Error {
