@@ -51,7 +51,11 @@ describe('containers of crun and conmon', { concurrency: false }, () => {
   test('a terminal has its size, echoes, and is resized', async () => {
     const { runtime } = fixture;
     const workload = await fixture.workload({
-      args: ['sh', '-c', 'stty size; read A; stty size; echo got $A; tty'],
+      args: [
+        'sh',
+        '-c',
+        'stty size; read A; until stty size | grep "40 100"; do sleep 0.02; done; echo got $A; tty',
+      ],
       tty: true,
       stdin: true,
       stdinOnce: true,
@@ -197,6 +201,23 @@ describe('containers of crun and conmon', { concurrency: false }, () => {
     assert.equal(exit.oomKilled, true);
     const child = await sh('tail /dev/zero; exit 3', { resources: { memory: 16 * 1024 * 1024 } });
     assert.deepEqual([child.exit.code, child.exit.oomKilled], [3, true]);
+  });
+
+  test('the oom score is the asked one, and never below the daemon’s default for others', async () => {
+    const { runtime } = fixture;
+    const { id } = await start({ args: ['sleep', '100'], oomScoreAdj: 300 });
+    const session = await runtime.exec(id, {
+      id: newId(),
+      args: ['sh', '-c', 'sleep 0.2; cat /proc/1/oom_score_adj /proc/self/oom_score_adj'],
+      env: ['PATH=/bin'],
+      cwd: '/',
+      user: '',
+      tty: false,
+      stdin: false,
+      privileged: false,
+    });
+    assert.equal((await outputOf(session.streams)).stdout, '300\n300\n');
+    await runtime.delete(id);
   });
 
   test('limits reach the cgroup, and can be changed all together or not at all', async () => {

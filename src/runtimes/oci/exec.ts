@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExecSession, ExecSpec, Streams } from '../../engine/runtime.ts';
 import { closeFd, O_PATH, openIn } from '../../host/paths.ts';
@@ -52,9 +52,22 @@ export async function startExec(
   await writeFile(specPath, JSON.stringify(process), { mode: 0o600 });
   const run = spec.tty || spec.detached ? monitored : executeDirectly;
   const session = await run(container, spec, place, specPath, tools);
+  await shareOomScore(container.pid, session.pid);
   failpoint('runtime.exec.after');
   undo.keep();
   return session;
+}
+
+/** crun gives it to the first process only: another one would keep the daemon's, and be killed after everything else. */
+async function shareOomScore(from: number, to: number): Promise<void> {
+  const [score, own] = await Promise.all([from, to].map(oomScoreOf));
+  if (score !== undefined && own !== undefined && own < score)
+    await writeFile(`/proc/${to}/oom_score_adj`, String(score)).catch(() => {}); // It has ended.
+}
+
+async function oomScoreOf(pid: number): Promise<number | undefined> {
+  const text = await readFile(`/proc/${pid}/oom_score_adj`, 'latin1').catch(() => undefined);
+  return text === undefined ? undefined : Number(text);
 }
 
 async function monitored(

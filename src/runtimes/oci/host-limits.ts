@@ -11,17 +11,21 @@ export interface HostLimits extends CgroupSupport {
   memoryNodes: number[];
   /** The lowest oom_score_adj this process may hand on. */
   oomScoreAdj: number;
+  /** This process's own, which its children inherit. */
+  ownOomScoreAdj: number;
 }
 
 /** Looks once. `mayRaise`: whether this process has CAP_SYS_RESOURCE. */
 export async function hostLimits(cgroups: Cgroups, mayRaise: boolean): Promise<HostLimits> {
+  const own = Number(read('/proc/self/oom_score_adj').trim() || 0);
   const all = Array.from({ length: availableParallelism() }, (_, n) => n);
   return {
     ...(await cgroups.support()),
     version: cgroups.mode === 'v2' ? 2 : 1,
     cpus: parseSet(read('/sys/devices/system/cpu/online')) ?? all,
     memoryNodes: parseSet(read('/sys/devices/system/node/online')) ?? [0],
-    oomScoreAdj: mayRaise ? -1000 : Number(read('/proc/self/oom_score_adj').trim() || 0),
+    oomScoreAdj: mayRaise ? -1000 : own,
+    ownOomScoreAdj: own,
   };
 }
 

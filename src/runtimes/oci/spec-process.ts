@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import type { Workload } from '../../engine/runtime.ts';
 import { isleError } from '../../lib/errors.ts';
+import type { HostLimits } from './host-limits.ts';
 import { capabilitySets } from './spec-capabilities.ts';
 import { rlimitsOf } from './spec-rlimits.ts';
 import type { SecurityOptions } from './spec-security.ts';
@@ -26,7 +27,7 @@ export function processOf(
   user: ContainerUser,
   granted: string[],
   security: SecurityOptions,
-  allowedOomScore: number,
+  limits: Pick<HostLimits, 'oomScoreAdj' | 'ownOomScoreAdj'>,
 ): OciProcess {
   const result = baseProcess(workload, user, granted, security);
   if (workload.init) result.args = [initTarget, '--', ...result.args];
@@ -34,7 +35,8 @@ export function processOf(
     result.consoleSize = { height: workload.size.rows, width: workload.size.columns };
   const rlimits = rlimitsOf(workload.ulimits);
   if (rlimits.length > 0) result.rlimits = rlimits;
-  if (workload.oomScoreAdj) result.oomScoreAdj = oomScore(workload.oomScoreAdj, allowedOomScore);
+  const score = oomScore(workload.oomScoreAdj ?? 0, limits);
+  if (score !== 0) result.oomScoreAdj = score;
   return result;
 }
 
@@ -87,12 +89,17 @@ function environment(request: ProcessRequest, user: ContainerUser): string[] {
   return [...defaults.filter(([name]) => !set.has(name)).map(([name, value]) => `${name}=${value}`), ...env];
 }
 
-function oomScore(wanted: number, allowed: number): number {
+/**
+ * The daemon's own is below zero, so that it is killed last; its children must not inherit that. crun takes 0 for
+ * "leave it as it is" (linux.c, libcrun_set_oom): 1 is the nearest that it sets.
+ */
+function oomScore(wanted: number, limits: Pick<HostLimits, 'oomScoreAdj' | 'ownOomScoreAdj'>): number {
   if (!Number.isInteger(wanted) || wanted < -1000 || wanted > 1000)
     throw invalid(`invalid value ${wanted}, range for oom score adj is [-1000, 1000]`);
-  if (wanted < allowed)
+  if (wanted === 0) return limits.ownOomScoreAdj < 0 ? 1 : 0;
+  if (wanted < limits.oomScoreAdj)
     throw invalid(
-      `oom score adj ${wanted} cannot be set: Isle lacks CAP_SYS_RESOURCE here and may not go below ${allowed}`,
+      `oom score adj ${wanted} cannot be set: Isle lacks CAP_SYS_RESOURCE here and may not go below ${limits.oomScoreAdj}`,
     );
   return wanted;
 }

@@ -159,6 +159,7 @@ const host: HostLimits = {
   cpus: [0, 1, 2, 3],
   memoryNodes: [0],
   oomScoreAdj: 0,
+  ownOomScoreAdj: 0,
 };
 const gib = 2 ** 30;
 

@@ -50,7 +50,7 @@ export async function specOf(
   ]);
   const spec: OciSpec = {
     ociVersion: '1.0.2',
-    process: processOf(workload, user, granted, security, host.limits.oomScoreAdj),
+    process: processOf(workload, user, granted, security, host.limits),
     root: { path: workload.rootfs, readonly: workload.readonlyRootfs },
     mounts,
     annotations: annotationsOf(workload),
