@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { MemoryRelease } from '../host/memory.ts';
 import { isleError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Store } from '../lib/table.ts';
@@ -45,6 +46,7 @@ export function createImages(options: ImagesOptions): Images {
   const pusher = new Pusher({ ...parts, dataRoot: options.dataRoot });
   const collector = new Collector(parts);
   const archives = new Archives(parts);
+  const memory = new MemoryRelease();
 
   /** What an image leaves on disk goes after it; a failure is repaired by the next collection. */
   const collect = async (): Promise<number> => {
@@ -53,6 +55,15 @@ export function createImages(options: ImagesOptions): Images {
     } catch (error) {
       log.warn({ err: error }, 'could not remove all that no image needs; the next removal tries again');
       return 0;
+    }
+  };
+
+  /** Heavy work leaves much memory behind. */
+  const heavy = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work;
+    } finally {
+      memory.touch();
     }
   };
 
@@ -69,7 +80,7 @@ export function createImages(options: ImagesOptions): Images {
   return {
     get: (nameOrId) => index.view(index.find(nameOrId)),
     list: () => index.all().map((image) => index.view(image)),
-    pull: (ref, pullOptions) => puller.pull(ref, pullOptions),
+    pull: (ref, pullOptions) => heavy(puller.pull(ref, pullOptions)),
     tag(nameOrId, newName) {
       const name = parseReference(newName);
       if (name.digest)
@@ -81,14 +92,14 @@ export function createImages(options: ImagesOptions): Images {
     prune: (pruneOptions) => removing(() => pruneIndex(index, pruneOptions)),
     async push(ref, pushOptions) {
       const before = content.all().length;
-      await pusher.push(ref, pushOptions);
+      await heavy(pusher.push(ref, pushOptions));
       // What was compressed is not needed in its plain form any more.
       if (content.all().length > before) await collect();
     },
     save: async (names, signal) => archives.save(names, signal),
-    load: (archive, onProgress, signal) => archives.load(archive, onProgress, signal),
-    import: (archive, importOptions) => archives.import(archive, importOptions),
-    commit: (commitOptions) => archives.commit(commitOptions),
+    load: (archive, onProgress, signal) => heavy(archives.load(archive, onProgress, signal)),
+    import: (archive, importOptions) => heavy(archives.import(archive, importOptions)),
+    commit: (commitOptions) => heavy(archives.commit(commitOptions)),
     history: (nameOrId) => historyOf(index, index.find(nameOrId)),
     login: (auth) => login(connections, auth),
     usage: async () => usageOf(index),
