@@ -117,9 +117,9 @@ async function listContainers(engine: Engine, call: Call): Promise<Reply> {
     lookup,
   );
   const shown = limit > 0 ? found.slice(0, limit) : found;
-  const sizes = await Promise.all(
-    shown.map((container) => (query.flag('size') ? engine.containers.size(container.id) : undefined)),
-  );
+  const sizes = query.flag('size')
+    ? await Promise.all(shown.map((container) => engine.containers.size(container.id)))
+    : [];
   return json(shown.map((container, index) => renderContainerSummary(container, lookup, sizes[index])));
 }
 
