@@ -4,7 +4,7 @@ import type { EndpointSpec, PortBinding, PortKey } from '../engine/model.ts';
  * The contract of networking: networks, endpoints of pods in them, published ports, names.
  *
  * All packet rules live in the one nftables table of this instance and are replaced atomically; nothing else
- * on the host's firewall is touched. A pod's endpoints exist before its first process starts.
+ * on the host's firewall is touched (see docs/networks.md). A pod's endpoints exist before its first process starts.
  */
 export interface Network {
   create(spec: NetworkSpec): Promise<NetworkRecord>;
@@ -24,7 +24,10 @@ export interface Network {
   connect(podId: string, networkId: string, endpoint: EndpointSpec): Promise<Endpoint>;
   disconnect(podId: string, networkId: string): Promise<void>;
 
-  /** Takes everything `attach` gave away again; idempotent. */
+  /**
+   * Takes everything `attach` gave away again; idempotent. The kernel's part of it goes on in the background: until
+   * it is done nobody else gets the pod's ports and addresses.
+   */
   detach(podId: string): Promise<void>;
 
   attachment(podId: string): Attachment | undefined;
@@ -36,8 +39,9 @@ export interface Network {
   rename(podId: string, name: string): void;
 
   /**
-   * To be called once before anything else: makes the default network and rebuilds bridges, rules, port proxies and the resolver for
-   * the pods that still run, and removes links, namespaces, rules and addresses of all others. Idempotent.
+   * To be called before anything else: makes the default network, rebuilds bridges, rules, port proxies and the
+   * resolver for the pods that still run, and removes links, namespaces, rules and addresses of all others.
+   * Idempotent. A pod whose namespace is gone does not run, whatever is said.
    */
   recover(running: ReadonlySet<string>): Promise<void>;
 

@@ -73,7 +73,8 @@ export class Networks {
    */
   prepare(spec: NetworkSpec, foreign: readonly Subnet[], skip = 0): LiveNetwork {
     checkSpec(spec);
-    if (this.all().some(({ record }) => record.name === spec.name))
+    // Those in the making or going too: of two at once one wins.
+    if ([...this.#live.values()].some(({ record }) => record.name === spec.name))
       throw isleError('conflict', { message: `network with name ${spec.name} already exists` });
     return this.#add(spec, foreign, skip, { builtIn: false });
   }

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { isIsleError } from '../../src/lib/errors.ts';
 import type { Attachment, Network } from '../../src/network/network.ts';
 import {
@@ -215,6 +217,24 @@ describe('pods on networks', () => {
         .toSorted(),
       ['bridge', 'host', 'none'],
     );
+  });
+
+  test('of two networks of one name made at once one wins, and comes and goes leave no descriptor open', async () => {
+    const made = await Promise.allSettled([1, 2].map(() => network.create(networkSpec('twin'))));
+    assert.deepEqual(made.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected']);
+    const count = async (): Promise<number> => (await readdir('/proc/self/fd')).length;
+    const cycle = async (): Promise<void> => {
+      const ports = [{ port: 80, protocol: 'tcp' as const, hostIp: '', hostPort: 0 }];
+      await Promise.all([1, 2, 3, 4].map((id) => attach(`t${id}`, { ...on('twin'), ports })));
+      await Promise.all([1, 2, 3, 4].map((id) => network.detach(`t${id}`)));
+    };
+    await cycle();
+    await delay(300);
+    const before = await count();
+    for (let round = 0; round < 10; round++) await cycle();
+    await delay(300);
+    assert.ok((await count()) <= before + 4, `${await count()} descriptors after ${before}`);
+    await network.remove('twin');
   });
 
   test('a failed attach leaves nothing', async () => {
