@@ -32,11 +32,6 @@ static void run_get_rlimit(struct isle_op *op) {
   op->size = 16;
 }
 
-static void run_set_rlimit(struct isle_op *op) {
-  struct rlimit64 limit = {.rlim_cur = (uint64_t)op->a[2].i, .rlim_max = (uint64_t)op->a[3].i};
-  isle_done(op, prlimit64((pid_t)op->a[0].i, (int)op->a[1].i, &limit, NULL));
-}
-
 static void run_close(struct isle_op *op) { isle_done(op, close((int)op->a[0].i)); }
 
 static void run_eventfd(struct isle_op *op) { isle_done(op, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
@@ -93,7 +88,6 @@ static const struct isle_call calls[] = {
     {"pidfdOpen", "i", 'f', false, run_pidfd_open},
     {"pidfdSignal", "ii", 'v', false, run_pidfd_signal},
     {"getRlimit", "ii", 'b', false, run_get_rlimit},
-    {"setRlimit", "iiii", 'v', false, run_set_rlimit},
     {"pipe", "", 'b', false, run_pipe},
     {"sealedCopy", "p", 'f', false, run_sealed_copy},
     {"eventfd", "", 'f', false, run_eventfd},

@@ -1,15 +1,23 @@
 /* Sockets of kinds that node:net does not know (SOCK_SEQPACKET), and peer credentials. */
 #include "isle.h"
+#include <stddef.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
-/* socket paths hold 107 bytes: longer ones are reached through a descriptor of their directory. */
-static int unix_address(const char *path, struct sockaddr_un *address, int *directory) {
+/* Socket paths hold 107 bytes: longer ones are reached through a descriptor of their directory. A leading @ means
+ * the abstract namespace, where the address ends with the name. */
+static int unix_address(const char *path, struct sockaddr_un *address, socklen_t *size, int *directory) {
   *directory = -1;
   memset(address, 0, sizeof *address);
   address->sun_family = AF_UNIX;
+  *size = sizeof *address;
   size_t length = strlen(path);
+  if (path[0] == '@' && length <= sizeof address->sun_path) {
+    memcpy(address->sun_path + 1, path + 1, length - 1);
+    *size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    return 0;
+  }
   if (length < sizeof address->sun_path) {
     memcpy(address->sun_path, path, length + 1);
     return 0;
@@ -35,6 +43,7 @@ static int unix_address(const char *path, struct sockaddr_un *address, int *dire
  * at once when the listener's queue is full. */
 static void run_connect_unix(struct isle_op *op) {
   struct sockaddr_un address;
+  socklen_t size;
   int directory, wait = (int)op->a[2].i;
   int fd = socket(AF_UNIX, (int)op->a[1].i | SOCK_CLOEXEC | (wait ? 0 : SOCK_NONBLOCK), 0);
   if (fd < 0) {
@@ -43,9 +52,9 @@ static void run_connect_unix(struct isle_op *op) {
   }
   struct timeval limit = {.tv_sec = wait / 1000, .tv_usec = wait % 1000 * 1000};
   if (wait) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-  int result = unix_address(op->a[0].s, &address, &directory);
+  int result = unix_address(op->a[0].s, &address, &size, &directory);
   if (!result) {
-    do result = connect(fd, (struct sockaddr *)&address, sizeof address);
+    do result = connect(fd, (struct sockaddr *)&address, size);
     while (result && errno == EINTR);
     int error = errno;
     if (directory >= 0) close(directory);

@@ -1,6 +1,6 @@
 import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { isleError } from '../lib/errors.ts';
-import { tryLock } from '../host/nodes.ts';
+import { tryLock } from '../host/file-lock.ts';
 
 /**
  * Takes `path` for this process: a file with its pid, locked as long as it lives (the kernel lets go of the lock of

@@ -14,7 +14,7 @@ const patience = 1000;
 
 /** Sends one datagram to the UNIX socket at `path` (a leading `@` is the abstract namespace). Rejects with the system error. */
 export async function sendDatagram(path: string, text: string): Promise<void> {
-  const fd = await calls.connectUnix(path.replace(/^@/, '\0'), SOCK_DGRAM, patience);
+  const fd = await calls.connectUnix(path, SOCK_DGRAM, patience);
   try {
     const bytes = Buffer.from(text);
     calls.send(fd, bytes, 0, bytes.length);

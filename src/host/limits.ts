@@ -1,12 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { nativeCalls } from './native.ts';
 
-interface Calls {
-  getRlimitSync(pid: number, resource: number): Buffer;
-  setRlimitSync(pid: number, resource: number, soft: bigint, hard: bigint): void;
-}
-
-const calls = nativeCalls<Calls>()('getRlimitSync', 'setRlimitSync');
+const calls = nativeCalls<{ getRlimitSync(pid: number, resource: number): Buffer }>()('getRlimitSync');
 
 /** Resource limits by the name that `docker run --ulimit` gives them, with their number in prlimit(2). */
 export const RLIMITS = {
@@ -42,11 +37,6 @@ export function getRlimit(name: RlimitName, pid = 0): Rlimit {
   return { soft: fromKernel(raw.readBigUInt64LE(0)), hard: fromKernel(raw.readBigUInt64LE(8)) };
 }
 
-/** Throws EPERM above what {@link highestHardLimit} says. */
-export function setRlimit(name: RlimitName, limit: Rlimit, pid = 0): void {
-  calls.setRlimitSync(pid, RLIMITS[name], toKernel(limit.soft), toKernel(limit.hard));
-}
-
 /**
  * The highest hard limit that a process started from this one may be given: the present one, or anything the kernel
  * knows with CAP_SYS_RESOURCE (for `nofile` at most fs.nr_open).
@@ -71,8 +61,4 @@ const UNLIMITED = 0xffff_ffff_ffff_ffffn;
 
 function fromKernel(value: bigint): number {
   return value === UNLIMITED ? Number.POSITIVE_INFINITY : Number(value);
-}
-
-function toKernel(value: number): bigint {
-  return value === Number.POSITIVE_INFINITY ? UNLIMITED : BigInt(value);
 }

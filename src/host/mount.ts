@@ -105,7 +105,7 @@ export interface BindOptions {
   nodev?: boolean;
   noexec?: boolean;
   propagation?: MountPropagation;
-  /** A user namespace (see `usernsFd` in namespaces.ts) whose maps translate owners: an idmapped mount. */
+  /** A user namespace (see `usernsFd` in user-namespace.ts) whose maps translate owners: an idmapped mount. */
   idmap?: number;
   /** Open descriptors that stand for the paths: what was checked is what is mounted. */
   sourceFd?: number;

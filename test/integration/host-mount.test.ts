@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -13,7 +22,7 @@ import {
   setReadOnly,
   unmount,
 } from '../../src/host/mount.ts';
-import { createNetns, usernsFd } from '../../src/host/namespaces.ts';
+import { usernsFd } from '../../src/host/user-namespace.ts';
 import { closeFd } from '../../src/host/paths.ts';
 
 let root: string;
@@ -150,8 +159,9 @@ test('propagation is seen in the mount table', async () => {
 test('unmount tells busy from gone, and detaches when asked', async () => {
   const target = directory('busy');
   await mount('tmpfs', target, 'tmpfs');
-  await createNetns(join(target, 'netns'));
+  const fd = openSync(join(target, 'file'), 'w');
   await assert.rejects(unmount(target), { code: 'EBUSY' });
   await unmount(target, { detach: true });
+  closeSync(fd);
   await assert.rejects(unmount(target), { code: 'EINVAL' });
 });

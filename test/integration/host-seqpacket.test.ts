@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { nativeCalls } from '../../src/host/native.ts';
 import { connectSeqpacket } from '../../src/host/seqpacket.ts';
 
 let dir: string;
@@ -26,6 +27,10 @@ async function serve(mode: string, name = `${mode}-${++count}.sock`) {
   child.stdout.setEncoding('utf8').on('data', (text: string) => lines.push(...text.trim().split('\n')));
   await once(child.stdout, 'data');
   return { path, lines, [Symbol.dispose]: () => void child.kill('SIGKILL') };
+}
+
+interface Calls {
+  connectUnixSync(path: string, type: number, timeout: number): number;
 }
 
 function openFds(): number {
@@ -106,6 +111,17 @@ test('a path longer than a socket address holds is reached', async () => {
   const socket = await connectSeqpacket(path);
   socket.end('x').resume();
   await once(socket, 'close');
+});
+
+test('a name in the abstract namespace is reached', async () => {
+  const name = `isle-${process.pid}`;
+  const server = createServer((socket) => socket.end()).listen(`\0${name}`);
+  await once(server, 'listening');
+  const calls = nativeCalls<Calls>()('connectUnixSync');
+  const stream = 1;
+  closeSync(calls.connectUnixSync(`@${name}`, stream, 0));
+  assert.throws(() => calls.connectUnixSync(`@${name}x`, stream, 0), { code: 'ECONNREFUSED' });
+  server.close();
 });
 
 test('writing after the peer went is an error with its errno, and destroy is idempotent', async () => {

@@ -6,7 +6,7 @@ import { runInGuest } from '../fixtures/guest.ts';
 const suites = [
   'test/integration/host-cgroup.test.ts',
   'test/integration/host-mount.test.ts',
-  'test/integration/host-namespaces.test.ts',
+  'test/integration/host-files.test.ts',
   'test/integration/host-pidfd.test.ts',
   'test/integration/host-doctor.test.ts',
   'test/conformance/runtime-oci.test.ts',

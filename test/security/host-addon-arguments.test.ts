@@ -12,7 +12,7 @@ process.dlopen(module, join(import.meta.dirname, '../../build/isle.node'));
 const names = Object.keys(module.exports).filter((name) => `${name}Sync` in module.exports);
 
 test('arguments of a wrong kind are refused by every call, and never reach the kernel', async () => {
-  assert.ok(names.length > 30, `${names.length} calls`);
+  assert.ok(names.length > 15, `${names.length} calls`);
   // Calls without arguments ignore them all.
   const bare = new Set(['eventfd', 'pipe', 'trimMemory']);
   for (const name of names.filter((each) => !bare.has(each))) {
@@ -42,10 +42,10 @@ test('a NUL in a name is refused: it would cut the name short unseen', () => {
 });
 
 test('very long names and numbers are errors, not overruns', () => {
-  const mkdirat = module.exports['mkdiratSync'] as Call;
-  assert.throws(() => mkdirat(-100, '/tmp/'.padEnd(100_000, 'x'), 0o700), { code: 'ENAMETOOLONG' });
+  const openat2 = module.exports['openat2Sync'] as Call;
+  assert.throws(() => openat2(-100, '/tmp/'.padEnd(100_000, 'x'), 0, 0, 0), { code: 'ENAMETOOLONG' });
   for (const number of [2 ** 60, -(2 ** 60), Number.POSITIVE_INFINITY])
-    assert.throws(() => mkdirat(number, 'x', 0), /ERR_INVALID_ARG_VALUE|argument 1|EBADF/);
+    assert.throws(() => openat2(number, 'x', 0, 0, 0), /ERR_INVALID_ARG_VALUE|argument 1|EBADF/);
   const connect = module.exports['connectUnixSync'] as Call;
   assert.throws(() => connect('x'.repeat(5000), 5, 0), { code: 'ENAMETOOLONG' });
   assert.throws(() => connect(`/tmp/${'x'.repeat(200)}`, 5, 0), { code: 'ENAMETOOLONG' });

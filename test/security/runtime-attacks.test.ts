@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ExecSpec, Workload } from '../../src/engine/runtime.ts';
 import { mountTable, unmount } from '../../src/host/mount.ts';
-import { createNetns } from '../../src/host/namespaces.ts';
+import { NetworkJob } from '../../src/host/network-job.ts';
 import { run } from '../../src/host/run.ts';
 import { isIsleError } from '../../src/lib/errors.ts';
 import { newId } from '../../src/lib/ids.ts';
@@ -233,7 +233,7 @@ describe('attacks on the container runtime', { concurrency: false }, () => {
 
   test('CVE-2020-15257: no abstract socket of the host is in sight', async () => {
     const netns = join(fixture.directory, 'netns');
-    await createNetns(netns);
+    await new NetworkJob().create(netns).run();
     try {
       assert.equal(await sh('grep -c @ /proc/net/unix', { netns }), '0\n');
     } finally {

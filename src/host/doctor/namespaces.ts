@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, messageOf } from '../../lib/errors.ts';
 import { bindMount, unmount } from '../mount.ts';
-import { usernsFd } from '../namespaces.ts';
+import { usernsFd } from '../user-namespace.ts';
 import { closeFd } from '../paths.ts';
 import type { DoctorOptions, Finding } from './finding.ts';
 import { nearestDirectory } from './place.ts';

@@ -1,0 +1,19 @@
+import { nativeCalls } from './native.ts';
+
+const calls = nativeCalls<{ usernsFd(uidMap: string, gidMap: string): Promise<number> }>()('usernsFd');
+
+/** One range of ids: `size` ids from `container` inside are those from `host` outside. */
+export interface IdRange {
+  container: number;
+  host: number;
+  size: number;
+}
+
+/** A descriptor of a new user namespace with these maps, for idmapped mounts. The caller closes it. */
+export function usernsFd(uids: readonly IdRange[], gids: readonly IdRange[]): Promise<number> {
+  return calls.usernsFd(mapText(uids), mapText(gids));
+}
+
+function mapText(ranges: readonly IdRange[]): string {
+  return ranges.map((range) => `${range.container} ${range.host} ${range.size}\n`).join('');
+}
