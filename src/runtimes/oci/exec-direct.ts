@@ -52,7 +52,7 @@ export async function executeDirectly(
 
 /** Why a process could not be executed. */
 export function execFailure(tool: string, message: string, container: Container, spec: ExecSpec): IsleError {
-  if (container.ended || /is not running|is paused/.test(message))
+  if (container.ended || /is not running|paused|is stopped/.test(message))
     return isleError('conflict', { message: `container ${container.id} is not running, or paused` });
   return runtimeFailure(tool, message, spec.args[0] ?? '');
 }

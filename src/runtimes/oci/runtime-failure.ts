@@ -7,7 +7,7 @@ import { type IsleError, isleError } from '../../lib/errors.ts';
 export function runtimeFailure(tool: string, output: string, command: string): IsleError {
   const message = lastLine(output);
   const cause = new Error(output.trim() || `${tool} ended without a word`);
-  if (/executable file .* not found|exec: .*no such file or directory/i.test(message))
+  if (/executable file (.* )?not found|exec: .*no such file or directory/i.test(message))
     return isleError('commandNotFound', { command }, cause);
   if (/open executable|exec: .*permission denied|exec: .*is a directory/i.test(message))
     return isleError('commandNotExecutable', { command }, cause);
@@ -24,9 +24,12 @@ export function runtimeFailure(tool: string, output: string, command: string): I
 const badRequest =
   /^(mount|chdir|mkdir|open|openat2?|creat|mknod|chown|set(rlimit|groups|hostname|domainname)|sysctl|write|writing|cannot set|error mounting|unable to apply|invalid|the sysctl)\b.*(invalid argument|permission denied|not permitted|no such|not a directory|is a directory|too many|out of range|not supported|not namespaced)/i;
 
-/** conmon prefixes nothing, crun a time stamp and sometimes its log level; the last line is the failure. */
+/** The last line is the failure: crun's has a time stamp before it, runc's is in logfmt. */
 function lastLine(output: string): string {
   const line = output.trim().split('\n').at(-1) ?? '';
+  const runc = /\bmsg="((?:[^"\\]|\\.)*)"/.exec(line)?.[1];
+  if (runc !== undefined)
+    return runc.replace(/\\(.)/g, '$1').replace(/^runc create failed: |^exec failed: /, '');
   return line
     .replace(/^\d{4}-\d\d-\d\dT[\d:.]+Z?:?\s*/, '')
     .replace(/^(\[?conmon[^\]]*\]?:?|error:?)\s*/i, '');

@@ -184,7 +184,7 @@ export class OciRuntime implements Runtime {
     const container = await this.#get(id);
     if (container.ended) throw notRunning(id);
     failpoint('runtime.pause.before');
-    await container.cgroup.freeze();
+    await stillRunning(container, container.cgroup.freeze());
     failpoint('runtime.pause.after');
   }
 
@@ -330,6 +330,14 @@ async function makeBundle(bundle: string, id: string): Promise<void> {
       );
     throw error;
   }
+}
+
+/** A process that ends while it is frozen is never seen standing still. */
+async function stillRunning(container: Container, frozen: Promise<void>): Promise<void> {
+  const ended = container.exit.then(() => Promise.reject(notRunning(container.id)));
+  frozen.catch(() => {}); // Told by whichever comes first.
+  ended.catch(() => {});
+  await Promise.race([frozen, ended]);
 }
 
 function notRunning(id: string) {

@@ -234,6 +234,16 @@ test('what the runtime said becomes the catalogue’s error', () => {
   assert.equal(code('2026-01-01T00:00:00.1Z: open executable: Permission denied'), 'commandNotExecutable');
   assert.equal(code('mount `a` to `b`: Invalid argument'), 'invalidParameter');
   assert.equal(code('warning\nchdir `/x`: Not a directory'), 'invalidParameter');
+  const runc = (text: string) =>
+    code(`time="2026-01-01T00:00:00Z" level=error msg="runc create failed: ${text}"`);
+  assert.equal(
+    runc('unable to start container process: exec: \\"x\\": executable file not found in $PATH'),
+    'commandNotFound',
+  );
+  assert.equal(
+    runc('unable to start container process: exec: \\"/etc\\": permission denied'),
+    'commandNotExecutable',
+  );
   assert.equal(code('something strange'), 'hostTool');
   assert.equal(code(''), 'hostTool');
 });
