@@ -1,6 +1,6 @@
 import type { Engine } from '../../engine/engine.ts';
 import type { Container } from '../../engine/model.ts';
-import { isleError } from '../../lib/errors.ts';
+import { isIsleError, isleError } from '../../lib/errors.ts';
 import type { Call, Route } from '../http/call.ts';
 import { parseFilters } from '../http/filters.ts';
 import type { Query } from '../http/query.ts';
@@ -22,7 +22,8 @@ export function containerRoutes(engine: Engine, config: ApiConfig): Route[] {
       path: '/containers/create',
       async handle(call) {
         const name = parseContainerName(call.query.text('name'));
-        const { id, warnings } = await containers.create(name, parseContainer(await call.json(), call.query));
+        const spec = parseContainer(await call.json(), call.query);
+        const { id, warnings } = await containers.create(name, spec).catch(onlyImagesAreMissing);
         return json({ Id: id, Warnings: warnings }, 201);
       },
     },
@@ -100,6 +101,13 @@ export function containerRoutes(engine: Engine, config: ApiConfig): Route[] {
       },
     },
   ];
+}
+
+/** To a client a 404 of create means that the image has to be pulled: another container or network is a wrong parameter. */
+function onlyImagesAreMissing(error: unknown): never {
+  if (isIsleError(error) && error.status === 404 && error.code !== 'noSuchImage')
+    throw isleError('invalidParameter', { message: error.message }, error);
+  throw error;
 }
 
 async function listContainers(engine: Engine, call: Call): Promise<Reply> {

@@ -146,6 +146,13 @@ test('what is asked wrongly is refused with a message and the right status', asy
       /Invalid container name/,
     ],
     ['POST /containers/create', '/containers/create', { Image: 1 }, 400, /Image must be a text, not number/],
+    [
+      'POST /containers/create',
+      '/containers/create',
+      { Image: 'busybox', HostConfig: { PidMode: 'container:nope' } },
+      400,
+      /No such container: nope/,
+    ],
     ['POST /containers/{id}/start', '/containers/nope/start', undefined, 404, /No such container: nope/],
     ['GET /containers/json', '/containers/json?filters={"a":["b"]}', undefined, 400, /invalid filter 'a'/],
     ['GET /containers/json', '/containers/json?filters=[', undefined, 400, /not JSON/],

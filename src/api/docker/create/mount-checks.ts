@@ -12,6 +12,10 @@ export function parsePropagation(text: string): Propagation | undefined {
 
 /** Volume names become directory names. Throws `invalidParameter`. */
 export function checkVolumeName(name: string): void {
+  if (name.length === 1)
+    throw isleError('invalidParameter', {
+      message: `volume name "${name}" is too short, names should be at least two alphanumeric characters`,
+    });
   if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}$/.test(name))
     throw isleError('invalidParameter', {
       message: `"${name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`,
