@@ -11,7 +11,7 @@ export class Pins {
   async pin(keys: Iterable<string>): Promise<Disposable> {
     const pinned = [...new Set(keys)];
     for (const key of pinned) this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
-    await Promise.allSettled(pinned.map((key) => this.#deleting.get(key)));
+    await Promise.allSettled(pinned.flatMap((key) => this.#deleting.get(key) ?? []));
     let released = false;
     return {
       [Symbol.dispose]: () => {

@@ -35,7 +35,7 @@ export async function unpackLayer(
         actual: unpacked.diffId,
       });
     failpoint('images.unpack.after');
-    await Promise.all(until ?? []);
+    if (until) await Promise.all(until);
     signal?.throwIfAborted();
     await snapshots.commitLayer(layer.chainId, { parent, diffId, size: unpacked.size });
   } catch (error) {

@@ -47,7 +47,10 @@ test('of parallel creates and removals of one name each gets what it asked for o
     const created = await Promise.all(
       Array.from({ length: 6 }, () => create('contested', { Cmd: ['true'] })),
     );
-    assert.deepEqual(created.map(({ status }) => status).sort(), [201, 409, 409, 409, 409, 409]);
+    assert.deepEqual(
+      created.map(({ status }) => status).sort((a, b) => a - b),
+      [201, 409, 409, 409, 409, 409],
+    );
     const removed = await Promise.all(
       Array.from({ length: 4 }, () => daemon.call('DELETE', '/containers/contested?force=1')),
     );

@@ -7,7 +7,7 @@ import { isRunning } from '../containers/records.ts';
 import type { EngineContext } from '../context.ts';
 import type { Networks } from '../engine.ts';
 import type { EndpointSpec } from '../model.ts';
-import { exclusively, parsePruneFilters } from '../prune-filters.ts';
+import { parsePruneFilters } from '../prune-filters.ts';
 
 /** Networks as clients see them: those of `network/`, and who is to be in them while stopped. */
 export class NetworkService implements Networks {

@@ -108,7 +108,7 @@ export class RemoteTarget {
 
   /** Resolves with the upload's location, or undefined when the blob was mounted. */
   async #start(session: RegistrySession, options: UploadOptions, mount?: { mount: string; from: string }) {
-    const query = mount ? `?${new URLSearchParams(mount)}` : '';
+    const query = mount ? `?${new URLSearchParams(mount).toString()}` : '';
     const scopes = mount ? [...this.#scopes, `repository:${mount.from}:pull`] : this.#scopes;
     const request = {
       method: 'POST',
@@ -238,7 +238,7 @@ export class RemoteTarget {
   }
 
   async #probe(signal?: AbortSignal): Promise<RegistrySession> {
-    let first: unknown;
+    let first: NetworkError | undefined;
     for (const endpoint of endpointsOf(this.ref.domain, this.#connections.config, 'push')) {
       const session = new RegistrySession(this.#connections, endpoint, this.#auth);
       try {
@@ -249,7 +249,7 @@ export class RemoteTarget {
         return session;
       } catch (error) {
         if (!(error instanceof NetworkError)) throw error;
-        if (first === undefined || /HTTPS/.test(String(first))) first = error;
+        if (first === undefined || /HTTPS/.test(first.message)) first = error;
       }
     }
     throw first;
