@@ -35,7 +35,7 @@ export async function unpackLayer(
         actual: unpacked.diffId,
       });
     failpoint('images.unpack.after');
-    if (until) await Promise.all(until);
+    await Promise.all((until ?? []).filter((below) => below !== undefined));
     signal?.throwIfAborted();
     await snapshots.commitLayer(layer.chainId, { parent, diffId, size: unpacked.size });
   } catch (error) {
