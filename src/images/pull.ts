@@ -2,7 +2,7 @@ import { isleError } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import { shortId } from '../lib/ids.ts';
 import { parseImageConfig, type ParsedConfig } from './config-parse.ts';
-import type { ImageIndex } from './image-index.ts';
+import type { ImageIndex, ImageRecord } from './image-index.ts';
 import type { Image, PullOptions } from './images.ts';
 import { LayerWork, type LayerParts, type LayerSpec } from './layer-work.ts';
 import type { Pins } from './pins.ts';
@@ -92,7 +92,7 @@ export class Puller {
   ): Promise<Image | undefined> {
     const { index } = this.#parts;
     const image = index.imageOf(ref);
-    if (!ref.tag || ref.digest || !image) return undefined;
+    if (!ref.tag || ref.digest || !image || !this.#isWhole(image)) return undefined;
     const digest = await repository.manifestDigest(ref.tag, signal).catch((error: unknown) => {
       if (error instanceof UnexpectedAnswer && error.status < 500 && error.status !== 429) return undefined;
       throw error;
@@ -104,6 +104,16 @@ export class Puller {
     onProgress({ status: `Pulling from ${ref.path}`, id: ref.tag });
     tellEnd(ref, digest, true, onProgress);
     return index.view(image);
+  }
+
+  /** A damaged blob was set aside: the pull then brings it again. */
+  #isWhole({ manifest, configDescriptor, layers }: ImageRecord): boolean {
+    const { content, snapshots } = this.#parts;
+    const blobs = [manifest, configDescriptor, ...layers];
+    return (
+      blobs.every(({ digest }) => content.has(digest)) &&
+      layers.every(({ chainId }) => snapshots.hasLayer(chainId))
+    );
   }
 
   async #configuration(

@@ -25,6 +25,8 @@ export class NetworkError extends Error {
   }
 }
 
+const maxAgents = 64;
+
 /** Keep-alive connections to registries, one agent an origin, each with the proxy and certificates of its host. */
 export class Connections {
   readonly config: RegistryConfig;
@@ -58,9 +60,16 @@ export class Connections {
     if (!agent) {
       agent = this.#makeAgent(url);
       this.#agents.set(url.origin, agent);
+      this.#forgetOldest();
       agent.catch(() => this.#agents.delete(url.origin));
     }
     return agent;
+  }
+
+  /** Redirects may lead to ever new hosts. What is forgotten closes its idle connections by itself. */
+  #forgetOldest(): void {
+    const [oldest] = this.#agents.keys();
+    if (this.#agents.size > maxAgents && oldest !== undefined) this.#agents.delete(oldest);
   }
 
   async #makeAgent(url: URL): Promise<HttpAgent> {

@@ -13,7 +13,7 @@ import { withRetries } from './retry.ts';
 import { RegistrySession } from './session.ts';
 
 const maxTagList = 4 * 1024 * 1024;
-const maxTagPages = 1000;
+const maxTags = 100_000;
 const metadataTries = 4;
 
 export interface RemoteManifest {
@@ -96,7 +96,7 @@ export class RemoteRepository {
       const tags: string[] = [];
       let path: string | URL | undefined = `v2/${this.ref.path}/tags/list?n=1000`;
       for (let page = 0; path !== undefined; page++) {
-        if (page >= maxTagPages) throw this.#wrong('with an endless list of tags');
+        if (page > maxTags / 100 || tags.length > maxTags) throw this.#wrong('with an endless list of tags');
         const { response, url } = await session.request({
           method: 'GET',
           path,

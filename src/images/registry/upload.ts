@@ -186,7 +186,10 @@ export class RemoteTarget {
     });
     discard(response);
     state.location = locationOf(response, session, url);
-    state.offset = end;
+    const taken = takenOf(response.headers.range) ?? end;
+    if (taken <= state.offset || taken > end)
+      throw new UnexpectedAnswer(url.host, 202, `it took ${taken} of ${end} bytes`, undefined);
+    state.offset = taken;
   }
 
   async #finish(
@@ -218,10 +221,10 @@ export class RemoteTarget {
       const request = { method: 'GET', path: state.location, scopes: this.#scopes, expect, signal } as const;
       const { response, url } = await session.request(request);
       discard(response);
-      const last = /^(?:bytes[= ])?0-(\d+)$/.exec(response.headers.range ?? '')?.[1];
-      if (response.statusCode !== 404 && last !== undefined) {
+      const taken = takenOf(response.headers.range);
+      if (response.statusCode !== 404 && taken !== undefined) {
         // `0-0` means nothing or one byte: registries differ, so nothing is assumed to be there.
-        state.offset = last === '0' ? 0 : Number(last) + 1;
+        state.offset = taken === 1 ? 0 : taken;
         state.location = response.headers.location ? locationOf(response, session, url) : state.location;
         if (state.offset > 0) return;
       }
@@ -282,6 +285,12 @@ async function* counted(options: UploadOptions, start: number, end: number): Asy
     yield bytes;
     options.onProgress((current += bytes.length));
   }
+}
+
+/** Bytes a `Range: 0-N` of the registry says it has. */
+function takenOf(range: string | undefined): number | undefined {
+  const last = /^(?:bytes[= ])?0-(\d{1,15})$/.exec(range ?? '')?.[1];
+  return last === undefined ? undefined : Number(last) + 1;
 }
 
 function locationOf(response: IncomingMessage, session: RegistrySession, url: URL): URL {
