@@ -51,6 +51,7 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
   };
   for (const path of Object.values(paths)) mkdirSync(path, { recursive: true, mode: 0o700 });
   for (const path of [paths.layers, paths.snapshots]) spreadDirectories(path);
+  for (const path of [paths.layers, paths.snapshots]) spreadDirectories(path);
   // As the kernel's mount table names them.
   paths.mounts = realpathSync(paths.mounts);
   paths.views = realpathSync(paths.views);

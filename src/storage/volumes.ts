@@ -2,6 +2,7 @@ import { chmod, mkdir, readdir } from 'node:fs/promises';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { mountTable, unmount } from '../host/mount.ts';
+import { spreadDirectories } from '../host/tree.ts';
 import { treeUsage } from '../host/tree-async.ts';
 import { errnoOf, isleError, messageOf } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
@@ -40,6 +41,7 @@ export interface VolumeFilesOptions {
 export function createVolumeFiles({ dataRoot, workers, log }: VolumeFilesOptions): VolumeFiles {
   const root = join(dataRoot, 'volumes');
   mkdirSync(root, { recursive: true, mode: 0o711 });
+  spreadDirectories(root);
   return new Directories(root, new Trash(join(root, '.trash'), log), workers);
 }
 
