@@ -12,6 +12,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { builtinModules } from 'node:module';
 import { basename, join } from 'node:path';
 import { build, type BuildOptions, type Plugin } from 'esbuild';
 
@@ -87,6 +88,30 @@ function only(name: string): Plugin {
   };
 }
 
+/**
+ * Node's own modules through `process.getBuiltinModule`: an ES import of one evaluates everything it exports, and
+ * node:http alone then loads a whole HTTP client. What only pulls need is loaded by its first use. Saves a daemon
+ * some ten megabytes.
+ */
+function lazyBuiltins(): Plugin {
+  return {
+    name: 'lazy-builtins',
+    setup({ onResolve, onLoad }) {
+      const names = builtinModules.map((name) => name.replaceAll('/', '\\/')).join('|');
+      onResolve({ filter: new RegExp(`^(node:.*|${names})$`) }, ({ path }) => ({
+        path,
+        namespace: 'builtin',
+      }));
+      onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => {
+        const load = `process.getBuiltinModule(${JSON.stringify(path)})`;
+        const lazy = /^(node:)?(http2|https|tls)$/.test(path);
+        const proxy = `new Proxy({}, { get: (_, key) => ${load}[key] })`;
+        return { contents: `module.exports = ${lazy ? proxy : load}`, loader: 'js' };
+      });
+    },
+  };
+}
+
 async function bundleDaemon(): Promise<void> {
   const workers = globSync('src/**/*-worker.ts', { cwd: root });
   const names = workers.map((file) => basename(file));
@@ -103,6 +128,7 @@ async function bundleDaemon(): Promise<void> {
     outdir: dist,
     outExtension: { '.js': '.mjs' },
     chunkNames: 'chunk-[hash]',
+    plugins: [lazyBuiltins()],
     banner: {
       js: "import { createRequire as isleCreateRequire } from 'node:module'; const require = isleCreateRequire(import.meta.url);",
     },

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { withoutMountPoints } from './changes.ts';
 import { parseLogOptions } from './log-options.ts';
 import { checkName, randomName } from './names.ts';
 import { type RestartQuestion, restartDelay } from './restart-policy.ts';
@@ -102,4 +103,28 @@ test('the time of all processors together, guests not counted twice', () => {
   const text =
     'cpu  10 1 5 100 2 0 3 4 99 99\ncpu0 5 0 2 50 1 0 1 2 0 0\ncpu1 5 1 3 50 1 0 2 2 0 0\nintr 5\n';
   assert.deepEqual(parseProcStat(text), { systemCpuUsage: 125 * 10_000_000, onlineCpus: 2 });
+});
+
+test('diff leaves out what was only made to be mounted on', () => {
+  const added = (path: string) => ({ path, kind: 1 as const });
+  const changed = (path: string) => ({ path, kind: 0 as const });
+  const changes = [
+    added('/dev'),
+    changed('/etc'),
+    added('/etc/hosts'),
+    added('/data'),
+    changed('/root'),
+    added('/root/.history'),
+  ];
+  const record = {
+    mountSpecs: [
+      { type: 'volume' as const, source: 'v', target: '/data', readOnly: false, origin: 'binds' as const },
+    ],
+  };
+  assert.deepEqual(
+    withoutMountPoints(changes, record).map(({ path }) => path),
+    ['/root', '/root/.history'],
+  );
+  const more = [...changes, added('/etc/mine')];
+  assert.ok(withoutMountPoints(more, record).some(({ path }) => path === '/etc'));
 });

@@ -6,6 +6,7 @@ import type { Container, ContainerSpec, Resources, RestartPolicy } from '../mode
 import type { Streams, TerminalSize } from '../runtime.ts';
 import { attachContainer } from './attach.ts';
 import { commitContainer } from './commit.ts';
+import { type Change, changesOf } from './changes.ts';
 import { createContainer } from './create.ts';
 import { publishContainer } from './events.ts';
 import { exportContainer, readArchive, statPath, writeArchive } from './files.ts';
@@ -123,8 +124,8 @@ export class ContainerService implements Containers {
     return containerStats(this.#ctx, id);
   }
 
-  async changes(reference: string): Promise<{ path: string; kind: 0 | 1 | 2 }[]> {
-    return await this.#ctx.snapshots.changes(this.#ctx.records.find(reference).id);
+  changes(reference: string): Promise<Change[]> {
+    return changesOf(this.#ctx, reference);
   }
 
   async size(reference: string): Promise<{ rw: number; root: number }> {
