@@ -26,10 +26,7 @@ const RTM = {
   getLink: 18,
   setLink: 19,
   newAddr: 20,
-  delAddr: 21,
-  getAddr: 22,
   newRoute: 24,
-  delRoute: 25,
   getRoute: 26,
 };
 const IFLA = {
@@ -53,7 +50,6 @@ export interface LinkOptions {
   mac?: Buffer;
   /** Name of the bridge it belongs to. */
   master?: string;
-  name?: string;
 }
 
 export function addBridge(name: string, options: LinkOptions): Message {
@@ -84,16 +80,9 @@ export function addVeth(
 
 /** Changes a link that exists. */
 export function setLink(name: string, options: LinkOptions): Message {
-  const { name: newName, ...rest } = options;
-  const attributes = newName === undefined ? [] : [text(IFLA.ifname, newName)];
-  const header = linkHeader(rest);
-  return message(
-    RTM.newLink,
-    NLM_F.ack,
-    header,
-    [...attributes, ...linkAttributes(rest)],
-    [{ at: 4, value: { ifindexOf: name } }],
-  );
+  return message(RTM.newLink, NLM_F.ack, linkHeader(options), linkAttributes(options), [
+    { at: 4, value: { ifindexOf: name } },
+  ]);
 }
 
 /** Gives the link no link-local IPv6 address of its own. The kernel takes this for an existing link only. */
@@ -136,20 +125,23 @@ export function deleteLink(name: string): Message {
 
 /** Gives the link an address; the same one again is no error. `address` has 4 or 16 bytes. */
 export function addAddress(link: string, address: Buffer, prefixLength: number): Message {
-  return addressMessage(RTM.newAddr, NLM_F.create | NLM_F.replace, link, address, prefixLength);
-}
-
-export function deleteAddress(link: string, address: Buffer, prefixLength: number): Message {
-  return addressMessage(RTM.delAddr, 0, link, address, prefixLength);
+  const header = Buffer.alloc(8);
+  header[0] = address.length === 4 ? AF.inet : AF.inet6;
+  header[1] = prefixLength;
+  // IFA_F_NODAD: the address is ours by record, and the pod must not wait a second for it.
+  if (address.length === 16) header[2] = 2;
+  const list = [bytes(2, address), bytes(1, address)];
+  if (address.length === 4 && prefixLength < 31) list.push(bytes(4, broadcast(address, prefixLength)));
+  const flags = NLM_F.ack | NLM_F.create | NLM_F.replace;
+  return message(RTM.newAddr, flags, header, list, [{ at: 4, value: { ifindexOf: link } }]);
 }
 
 /** Sets the default route. */
 export function setDefaultRoute(gateway: Buffer, link: string): Message {
-  return routeMessage(RTM.newRoute, NLM_F.create | NLM_F.replace, gateway, link);
-}
-
-export function deleteDefaultRoute(gateway: Buffer, link: string): Message {
-  return routeMessage(RTM.delRoute, 0, gateway, link);
+  // struct rtmsg: main table, protocol static, scope universe, unicast
+  const header = Buffer.from([gateway.length === 4 ? AF.inet : AF.inet6, 0, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0]);
+  const flags = NLM_F.ack | NLM_F.create | NLM_F.replace;
+  return message(RTM.newRoute, flags, header, [bytes(5, gateway), patched(4, { ifindexOf: link })]);
 }
 
 export interface Link {
@@ -211,20 +203,6 @@ export async function listRoutes(): Promise<Route[]> {
     });
 }
 
-/** Addresses of the links of the daemon's namespace. */
-export async function listAddresses(): Promise<{ link: number; address: Buffer; prefixLength: number }[]> {
-  const { replies } = await new NetworkJob()
-    .route([message(RTM.getAddr, NLM_F.dump, Buffer.alloc(8), [])])
-    .run();
-  return split(replies[0]!)
-    .filter((reply) => reply.type === RTM.newAddr)
-    .flatMap(({ body }) => {
-      const found = attributes(body.subarray(8));
-      const address = found.get(2) ?? found.get(1);
-      return address === undefined ? [] : [{ link: body.readUInt32LE(4), address, prefixLength: body[1]! }];
-    });
-}
-
 /** Deletes links by name, in one go; those that are gone already are fine. */
 export async function deleteLinks(names: readonly string[]): Promise<void> {
   if (names.length === 0) return;
@@ -259,33 +237,10 @@ function header16(family: number): Buffer {
   return header;
 }
 
-function addressMessage(
-  type: number,
-  flags: number,
-  link: string,
-  address: Buffer,
-  prefixLength: number,
-): Message {
-  const header = Buffer.alloc(8);
-  header[0] = address.length === 4 ? AF.inet : AF.inet6;
-  header[1] = prefixLength;
-  // IFA_F_NODAD: the address is ours by record, and the pod must not wait a second for it.
-  if (address.length === 16) header[2] = 2;
-  const list = [bytes(2, address), bytes(1, address)];
-  if (address.length === 4 && prefixLength < 31) list.push(bytes(4, broadcast(address, prefixLength)));
-  return message(type, NLM_F.ack | flags, header, list, [{ at: 4, value: { ifindexOf: link } }]);
-}
-
 function broadcast(address: Buffer, prefixLength: number): Buffer {
   const out = Buffer.alloc(4);
   out.writeUInt32BE((address.readUInt32BE(0) | (0xffffffff >>> prefixLength)) >>> 0);
   return out;
-}
-
-/** struct rtmsg: main table, protocol static, scope universe, unicast. */
-function routeMessage(type: number, flags: number, gateway: Buffer, link: string): Message {
-  const header = Buffer.from([gateway.length === 4 ? AF.inet : AF.inet6, 0, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0]);
-  return message(type, NLM_F.ack | flags, header, [bytes(5, gateway), patched(4, { ifindexOf: link })]);
 }
 
 function readLink(body: Buffer): Link {

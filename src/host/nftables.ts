@@ -50,7 +50,7 @@ export async function changeElements(table: string, changes: readonly ElementCha
 }
 
 /** Only the last element is acknowledged: the first error ends the batch, and thousands of answers would not fit. */
-export function elementBatch(table: string, changes: readonly ElementChange[]): Message[] {
+function elementBatch(table: string, changes: readonly ElementChange[]): Message[] {
   const last = changes.length - 1;
   return batch(changes.map((change, index) => elementMessage(table, change, index === last ? NLM_F.ack : 0)));
 }

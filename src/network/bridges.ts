@@ -27,7 +27,7 @@ export interface Bridge {
  */
 export async function createBridge(bridge: Bridge): Promise<void> {
   failpoint('network.bridge.before');
-  const job = new NetworkJob().route([addBridge(bridge.name, { mac: macOf(bridge.name), mtu: bridge.mtu })]);
+  const job = new NetworkJob().route([addBridge(bridge.name, { mac: macOf(bridge.name) })]);
   if (hasIpv6(bridge)) await keepRouterAdvertisements(job);
   configure(job, bridge);
   await job.run();
@@ -36,7 +36,7 @@ export async function createBridge(bridge: Bridge): Promise<void> {
 
 /** Brings an existing bridge into its state. */
 export async function repairBridge(bridge: Bridge): Promise<void> {
-  const job = new NetworkJob().route([setLink(bridge.name, { mtu: bridge.mtu })]);
+  const job = new NetworkJob();
   configure(job, bridge);
   await job.run();
 }
@@ -71,7 +71,8 @@ function configure(job: NetworkJob, bridge: Bridge): void {
   const ipv6 = hasIpv6(bridge);
   if (!ipv6) job.route([setNoIpv6Address(name)], { tolerate: true });
   job.route([
-    setLink(name, { up: true }),
+    // Set, not given at its making: then it stays when ports of another size are plugged in.
+    setLink(name, { mtu: bridge.mtu, up: true }),
     ...addresses.map(({ address, prefixLength }) => addAddress(name, parseAddress(address)!, prefixLength)),
   ]);
   // Lets the host's 127.0.0.1 reach published ports; the table's guard chain keeps everyone else from using it.

@@ -137,7 +137,7 @@ export function cableOf(network: LiveNetwork, endpoint: StoredEndpoint, mtu: num
 }
 
 /** Endpoints in the order in which they are asked to carry the default route. */
-export function byPriority(endpoints: readonly StoredEndpoint[]): StoredEndpoint[] {
+function byPriority(endpoints: readonly StoredEndpoint[]): StoredEndpoint[] {
   return endpoints.toSorted((a, b) => b.gwPriority - a.gwPriority);
 }
 

@@ -112,6 +112,6 @@ export class NamespacePool {
   }
 }
 
-export function newNamespaceName(): string {
+function newNamespaceName(): string {
   return randomBytes(8).toString('hex');
 }

@@ -107,11 +107,15 @@ describe('pods on networks', () => {
   });
 
   test('with enable_icc=false pods reach the gateway but not each other', async () => {
-    const options = { 'com.docker.network.bridge.enable_icc': 'false' };
+    const options = {
+      'com.docker.network.bridge.enable_icc': 'false',
+      'com.docker.network.driver.mtu': '1280',
+    };
     await network.create(networkSpec('apart', { options }));
     const [a, b] = [await attach('c1', on('apart')), await attach('c2', on('apart'))];
     assert.ok(await isShut(a, b.endpoints[0]!.ipv4!.address));
     assert.ok(await pings(a, a.endpoints[0]!.ipv4!.gateway));
+    assert.match((await inPod(a, 'ip', 'link', 'show', 'eth0')).output, /mtu 1280/);
     await Promise.all(['c1', 'c2'].map((id) => network.detach(id)));
     await network.remove('apart');
   });
