@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, readlink, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -334,12 +334,59 @@ describe('containers of crun and conmon', { concurrency: false }, () => {
     const joined = await sh('hostname; cat /proc/1/comm', { pid: { pid: host }, uts: { pid: host } });
     assert.match(joined.out, /^first\nsleep\n/);
     const hostPid = await sh('readlink /proc/self/ns/pid', { pid: 'host' });
-    assert.equal(hostPid.out, `${await readLinkOf('/proc/self/ns/pid')}\n`);
+    assert.equal(hostPid.out, `${await readlink('/proc/self/ns/pid')}\n`);
     const left = await start({ args: ['sh', '-c', 'sleep 1000 & exit 0'], pid: { pid: host } });
     await runtime.wait(left.id);
     assert.equal((await runtime.processes(left.id)).length, 1);
     await runtime.delete(left.id);
     await runtime.delete(first.id);
+  });
+
+  test('the host’s namespaces, no IPC at all, and privileges', async () => {
+    const links = 'for n in pid ipc uts cgroup; do readlink /proc/self/ns/$n; done; ';
+    const own = await Promise.all(
+      ['pid', 'ipc', 'uts', 'cgroup'].map((name) => readlink(`/proc/self/ns/${name}`)),
+    );
+    const host = { pid: 'host', ipc: 'host', uts: 'host', cgroupns: 'host' } as const;
+    const shared = await sh(`${links} ls -d /dev/shm /dev/mqueue`, host);
+    assert.equal(shared.out, `${own.join('\n')}\n/dev/mqueue\n/dev/shm\n`);
+    const { out } = await sh(`${links} ls -d /dev/shm`, { ipc: 'none' });
+    assert.ok(!own.some((link) => out.includes(link)), out);
+    assert.match(out, /shm: No such file/);
+    const all = await sh(
+      'grep -E "CapBnd|Seccomp:" /proc/self/status; mount -t tmpfs t /tmp && echo mounted; echo 8192 > /proc/sys/kernel/msgmax && echo set; [ -c /dev/fuse ] && echo fuse',
+      { privileged: true },
+    );
+    assert.match(all.out, /CapBnd:\s*000001fff[ef]ffffff\nSeccomp:\s*0\nmounted\nset\nfuse\n/);
+  });
+
+  test('attaching, resizing and executing over and over leaves no descriptor behind', async () => {
+    const { runtime } = fixture;
+    const { id } = await start({ args: ['sh', '-c', 'read A'], tty: true, stdin: true });
+    const round = async (count: number) => {
+      for (let n = 0; n < count; n++) {
+        const streams = await runtime.attach(id);
+        streams.stdout.resume();
+        streams.close();
+        await runtime.resize(id, { columns: 80 + n, rows: 25 });
+        if (n % 10 > 0) continue;
+        const spec = { env: ['PATH=/bin'], cwd: '/', user: '', stdin: n % 20 > 0, privileged: false };
+        const session = await runtime.exec(id, { ...spec, id: newId(), args: ['true'], tty: n % 30 === 0 });
+        const output = outputOf(session.streams);
+        await session.exit;
+        await output;
+      }
+    };
+    const open = async () => (await readdir('/proc/self/fd')).length;
+    await round(20);
+    await delay(300);
+    const earlier = await open();
+    await round(200);
+    for (let tries = 0; tries < 100 && (await open()) > earlier; tries++) await delay(20);
+    assert.ok((await open()) <= earlier, `${await open()} descriptors, ${earlier} before`);
+    assert.deepEqual(await readdir(join(fixture.options.runRoot, 'pids')), []);
+    assert.deepEqual(await readdir(join(fixture.options.runRoot, 'containers', id, 'execs')), []);
+    await runtime.delete(id);
   });
 
   test('a log is written anew after it was moved away', async () => {
@@ -348,7 +395,6 @@ describe('containers of crun and conmon', { concurrency: false }, () => {
     const streams = await runtime.attach(workload.id);
     for (let tries = 0; tries < 100 && !(await readFile(workload.logPath!, 'utf8')).includes('one'); tries++)
       await delay(10);
-    const { rename } = await import('node:fs/promises');
     await rename(workload.logPath!, `${workload.logPath}.1`);
     await runtime.reopenLog(workload.id);
     for (let tries = 0; tries < 100; tries++) {
@@ -390,8 +436,3 @@ describe('containers of crun and conmon', { concurrency: false }, () => {
     await runtime.delete(workload.id);
   });
 });
-
-async function readLinkOf(path: string): Promise<string> {
-  const { readlink } = await import('node:fs/promises');
-  return await readlink(path);
-}

@@ -122,7 +122,7 @@ async function execProcess(container: Container, spec: ExecSpec, all: string[]):
   const { record, pid } = container;
   const root = `/proc/${pid}/root`;
   const user = await lookUpUser(spec.user, record.groupAdd, (path) => readRootFile(root, path));
-  const process = baseProcess(spec, user, record.capabilities, record);
+  const process = baseProcess({ ...spec, hostname: record.hostname }, user, record.capabilities, record);
   if (spec.privileged) process.capabilities = capabilitySets(all, user.uid);
   if (process.cwd !== '/') await checkDirectory(root, process.cwd);
   if (spec.tty && spec.size) process.consoleSize = { height: spec.size.rows, width: spec.size.columns };

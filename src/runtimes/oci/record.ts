@@ -17,6 +17,7 @@ export interface RunRecord {
   /** Whether killing the first process ends all others too. */
   ownPids: boolean;
   /** What an exec inherits. */
+  hostname: string;
   capabilities: string[];
   noNewPrivileges: boolean;
   apparmorProfile?: string;
@@ -36,6 +37,7 @@ export function recordOf(workload: Workload, spec: OciSpec, bootId: string): Run
     stdinOnce: workload.stdinOnce,
     cgroup: spec.linux.cgroupsPath,
     ownPids: workload.pid === 'private',
+    hostname: workload.hostname,
     capabilities: capabilities.bounding,
     noNewPrivileges,
     apparmorProfile,

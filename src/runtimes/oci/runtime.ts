@@ -122,6 +122,8 @@ export class OciRuntime implements Runtime {
     await Promise.all([
       writeFile(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 }),
       writeRecord(bundle, record),
+      // Of an earlier run, when its removal was cut short.
+      rm(join(layout.exits, id), { force: true }),
     ]);
     failpoint('runtime.bundle.after');
     failpoint('runtime.monitor.before');

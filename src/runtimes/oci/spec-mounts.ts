@@ -58,13 +58,10 @@ function defaultMounts(workload: Workload): OciMount[] {
       options: [...locked, 'relatime', access],
     },
   ];
+  list.push({ destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: locked });
   if (workload.ipc === 'host')
-    list.push(
-      { destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind', ...locked] },
-      { destination: '/dev/mqueue', type: 'bind', source: '/dev/mqueue', options: ['rbind', ...locked] },
-    );
-  else list.push({ destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: locked });
-  if (workload.ipc !== 'host' && workload.ipc !== 'none')
+    list.push({ destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind', ...locked] });
+  else if (workload.ipc !== 'none')
     list.push({
       destination: '/dev/shm',
       type: 'tmpfs',
