@@ -15,6 +15,8 @@ export interface MonitorTools {
   kind: 'crun' | 'runc';
   /** The OCI runtime's `--root`. */
   state: string;
+  /** A directory of root's alone for the sockets on which terminals are handed over; otherwise that is /tmp. */
+  terminals: string;
 }
 
 export interface MonitorRequest {
@@ -70,7 +72,7 @@ export async function startMonitor(
 ): Promise<Monitor> {
   const child = spawn(tools.conmon, argumentsOf(tools, request), {
     cwd: request.directory,
-    env: { PATH: defaultPath, TZ: 'UTC', ...pipes(onAttachable) },
+    env: { PATH: defaultPath, TZ: 'UTC', ...temporary(tools), ...pipes(onAttachable) },
     stdio: stdioOf(tools, onAttachable !== undefined),
   });
   const ended = endOf(child, tools.conmon);
@@ -93,6 +95,11 @@ function stdioOf(tools: MonitorTools, exec: boolean): StdioOptions {
   const pipe = exec ? 'pipe' : 'ignore';
   const program = tools.sealed === undefined ? [] : [tools.sealed];
   return ['ignore', 'ignore', 'ignore', 'pipe', pipe, pipe, ...program];
+}
+
+/** conmon binds `$TMPDIR/conmon-term.XXXXXX`, and a socket's path holds 107 bytes. */
+function temporary({ terminals }: MonitorTools): NodeJS.ProcessEnv {
+  return Buffer.byteLength(terminals) <= 88 ? { TMPDIR: terminals } : {};
 }
 
 function pipes(exec: unknown): NodeJS.ProcessEnv {

@@ -12,6 +12,8 @@ export interface Layout {
   pids: string;
   /** The OCI runtime's own state: `--root`. */
   state: string;
+  /** Where conmon is handed a container's terminal, on a socket that is there for milliseconds. */
+  terminals: string;
   /** Compiled seccomp filters. */
   filters: string;
   /** Like a bundle, for one more process in a container. */
@@ -27,6 +29,7 @@ export function layoutOf(runRoot: string, instance: string): Layout {
     exits: join(runRoot, 'exits'),
     pids: join(runRoot, 'pids'),
     state: join(runRoot, 'runtime'),
+    terminals: join(runRoot, 'tty'),
     filters: join(runRoot, 'filters'),
     exec: (id, execId) => join(bundles, safe(id), 'execs', safe(execId)),
     cgroup: (id, parent) => `${cgroupParent(parent, instance)}/${safe(id)}`,

@@ -21,7 +21,7 @@ import { errnoOf, isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import type { Logger } from '../../lib/log.ts';
 import { Rollback } from '../../lib/rollback.ts';
-import { type Monitor, MonitorFailure, startMonitor } from './conmon.ts';
+import { type Monitor, MonitorFailure, type MonitorTools, startMonitor } from './conmon.ts';
 import { Container, type ContainerOptions } from './container.ts';
 import { reopenLogFile, resizeTerminal } from './control.ts';
 import { checkWorkingDirectory } from './cwd-guard.ts';
@@ -67,6 +67,7 @@ export async function createOciRuntime(options: OciRuntimeOptions): Promise<OciR
   await Promise.all([
     mkdir(layout.bundles, { recursive: true, mode: 0o700 }),
     mkdir(layout.state, { recursive: true, mode: 0o700 }),
+    mkdir(layout.terminals, { recursive: true, mode: 0o700 }),
   ]);
   await forgetPids(layout.pids);
   const onError = (error: Error) => options.log.error({ err: error }, 'cannot watch for files');
@@ -162,7 +163,7 @@ export class OciRuntime implements Runtime {
   }
 
   async exec(id: string, exec: ExecSpec): Promise<ExecSession> {
-    const { layout, tools, host, pids } = this.#parts;
+    const { layout, host, pids } = this.#parts;
     const container = await this.#get(id);
     if (container.ended) throw notRunning(id);
     const place = {
@@ -171,7 +172,7 @@ export class OciRuntime implements Runtime {
       pidPath: join(layout.pids, exec.id),
       allCapabilities: [...host.capabilities],
     };
-    return await startExec(container, exec, place, { ...tools, state: layout.state });
+    return await startExec(container, exec, place, this.#tools());
   }
 
   async attach(id: string): Promise<Streams> {
@@ -199,10 +200,10 @@ export class OciRuntime implements Runtime {
   }
 
   async update(id: string, resources: Resources): Promise<void> {
-    const { host, tools, layout } = this.#parts;
+    const { host } = this.#parts;
     const container = await this.#get(id);
     if (container.ended) throw notRunning(id);
-    await updateLimits(container, resources, host.limits, { ...tools, state: layout.state });
+    await updateLimits(container, resources, host.limits, this.#tools());
   }
 
   async stats(id: string): Promise<RuntimeStats> {
@@ -281,22 +282,24 @@ export class OciRuntime implements Runtime {
     return container;
   }
 
+  #tools(): MonitorTools {
+    const { layout, tools } = this.#parts;
+    return { ...tools, state: layout.state, terminals: layout.terminals };
+  }
+
   async #startMonitor(workload: Workload, directory: string): Promise<Monitor> {
     const { layout, tools } = this.#parts;
     try {
-      return await startMonitor(
-        { ...tools, state: layout.state },
-        {
-          id: workload.id,
-          unit: workload.id,
-          directory,
-          logPath: workload.logPath,
-          tty: workload.tty,
-          stdin: workload.stdin,
-          leaveStdinOpen: !workload.stdinOnce,
-          exitDirectory: layout.exits,
-        },
-      );
+      return await startMonitor(this.#tools(), {
+        id: workload.id,
+        unit: workload.id,
+        directory,
+        logPath: workload.logPath,
+        tty: workload.tty,
+        stdin: workload.stdin,
+        leaveStdinOpen: !workload.stdinOnce,
+        exitDirectory: layout.exits,
+      });
     } catch (error) {
       if (error instanceof MonitorFailure)
         throw runtimeFailure(tools.kind, error.message, workload.args[0] ?? '');
