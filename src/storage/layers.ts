@@ -2,9 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncFilesystem } from '../host/tree-async.ts';
+import { bootId } from '../host/process.ts';
 import { isleError } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
+import type { Logger } from '../lib/log.ts';
 import type { Table } from '../lib/table.ts';
 import type { Trash } from './trash.ts';
 
@@ -16,24 +18,32 @@ export interface LayerRecord {
   size: number;
   /** Of the layer's root directory: the root of a container takes after its topmost layer's. */
   root: { mode: number; uid: number; gid: number };
+  /** The boot in which it was written, until it is known to be on the disk. */
+  unsynced?: string;
 }
 
 /** Prefix of the directories of layers that are not complete. */
 const unfinished = '.new-';
 
-/** Read-only layers: `<layers>/<chain id hex>/diff`. */
+/**
+ * Read-only layers: `<layers>/<chain id hex>/diff`. A new layer is used at once and written to the disk behind that: a
+ * killed process loses nothing, and after a power cut (another boot) what was not known to be written is dropped, to
+ * be unpacked again from its blob.
+ */
 export class Layers {
   readonly #path: string;
   readonly #table: Table<LayerRecord>;
   readonly #trash: Trash;
   readonly #lock = new KeyedLock();
   readonly #begun = new Map<string, { path: string; release: () => void }>();
+  readonly #log: Logger;
   #sync: { running: Promise<void>; next: Promise<void> | undefined } | undefined;
 
-  constructor(path: string, table: Table<LayerRecord>, trash: Trash) {
+  constructor(path: string, table: Table<LayerRecord>, trash: Trash, log: Logger) {
     this.#path = path;
     this.#table = table;
     this.#trash = trash;
+    this.#log = log;
   }
 
   get(chainId: string): LayerRecord | undefined {
@@ -99,18 +109,32 @@ export class Layers {
     path: string,
   ): Promise<void> {
     const { mode, uid, gid } = await stat(join(path, 'diff'));
-    failpoint('layer.sync.before');
-    await this.#syncAll();
-    failpoint('layer.sync.after');
     // Left by a crash between rename and record: as complete as this one, but without a record to say so.
     await this.#trash.take(this.#pathOf(chainId));
     failpoint('layer.rename.before');
     await rename(path, this.#pathOf(chainId));
     failpoint('layer.rename.after');
-    await syncDirectory(this.#path);
     failpoint('layer.record.before');
-    this.#table.put(chainId, { chainId, ...layer, root: { mode: mode & 0o7777, uid, gid } });
+    const root = { mode: mode & 0o7777, uid, gid };
+    this.#table.put(chainId, { chainId, ...layer, root, unsynced: bootId() });
     failpoint('layer.record.after');
+    void this.#settle(chainId);
+  }
+
+  /** Never rejects: a layer that cannot be written now stays marked, and the next start tries again. */
+  async #settle(chainId: string): Promise<void> {
+    try {
+      const before = this.#table.get(chainId);
+      failpoint('layer.sync.before');
+      await this.#syncAll();
+      failpoint('layer.sync.after');
+      // One that was removed, or removed and made again meanwhile, is not the one that was written.
+      if (before === undefined || this.#table.get(chainId) !== before) return;
+      const { unsynced: _written, ...record } = before;
+      this.#table.put(chainId, record);
+    } catch (error) {
+      this.#log.warn({ chainId, err: error }, 'a layer could not be written to the disk yet');
+    }
   }
 
   /** The record goes first: a directory without one is swept on the next start. */
@@ -127,8 +151,12 @@ export class Layers {
     }
   }
 
-  /** Drops directories without a record, and records whose directory, or whose parent, is gone. */
+  /** Drops what a power cut may have damaged, directories without a record, and records whose directory or parent is gone. */
   async recover(): Promise<void> {
+    for (const { chainId, unsynced } of this.#table.all()) {
+      if (unsynced === bootId()) void this.#settle(chainId);
+      else if (unsynced !== undefined) this.#table.delete(chainId);
+    }
     const found = new Set<string>();
     for (const name of await readdir(this.#path)) {
       const chainId = `sha256:${name}`;
@@ -174,11 +202,6 @@ export class Layers {
 async function chmodRoot(path: string): Promise<void> {
   await using directory = await open(path, 'r');
   await directory.chmod(0o755);
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  await using directory = await open(path, 'r');
-  await directory.sync();
 }
 
 function hexOf(chainId: string): string {

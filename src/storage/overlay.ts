@@ -56,7 +56,7 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
   paths.mounts = realpathSync(paths.mounts);
   paths.views = realpathSync(paths.views);
   const trash = new Trash(paths.trash, log);
-  const layers = new Layers(paths.layers, store.table<LayerRecord>('layers'), trash);
+  const layers = new Layers(paths.layers, store.table<LayerRecord>('layers'), trash, log);
   const records = store.table<SnapshotRecord>('snapshots');
   return new OverlaySnapshots(paths, layers, records, trash, options.workers ?? createStorageWorkers());
 }

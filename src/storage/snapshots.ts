@@ -14,7 +14,10 @@ export interface Snapshots {
   /** A directory to unpack a layer into. Only `commitLayer` makes it visible; unfinished ones are swept on start. */
   beginLayer(chainId: string): Promise<{ path: string; abandon(): Promise<void> }>;
 
-  /** Makes an unpacked layer visible under its chain id, durably. `size` is its unpacked size in bytes. */
+  /**
+   * Makes an unpacked layer visible under its chain id. `size` is its unpacked size in bytes. A crash of the engine keeps
+   * it; it is written to the disk behind this, and `recover` drops what a power cut came before.
+   */
   commitLayer(chainId: string, layer: { parent?: string; diffId: string; size: number }): Promise<void>;
 
   /** Throws `conflict` while another layer or a snapshot stands on it. */

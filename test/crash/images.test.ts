@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { globSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { memoryStore } from '../../src/lib/table.ts';
 import { openStore } from '../../src/state/store.ts';
 import { openImages } from '../fixtures/engine-images.ts';
 import { buildImage, pushTo } from '../fixtures/image-builder.ts';
@@ -46,6 +48,30 @@ describe('an engine killed while it pulls and removes images', { concurrency: 4 
 describe('an engine whose disk fails while it pulls and removes images', { concurrency: 4 }, () => {
   for (const point of points) test(`at ${point}`, () => killAt(point, '=enospc'));
 });
+
+test('a layer that a power cut may have damaged is unpacked again from its blob', async () => {
+  const dataRoot = await mkdtemp(join(tmpdir(), 'isle-crash-images-'));
+  const store = memoryStore();
+  await using engine = await openImages({}, { dataRoot, store });
+  const image = await engine.pull(`${registry.host}/first`);
+  const [below = '', top = ''] = image.chainIds;
+  const layers = store.table<{ unsynced?: string }>('layers');
+  await waitUntil(() => layers.get(top)?.unsynced === undefined && layers.get(below)?.unsynced === undefined);
+  const directory = join(dataRoot, 'layers', below.slice(7));
+  layers.put(below, { ...layers.get(below), unsynced: 'an earlier boot' });
+  await writeFile(join(directory, 'diff/etc/shared'), 'torn');
+  await engine.snapshots.recover(new Set());
+  assert.equal(engine.snapshots.hasLayer(below), false);
+  assert.equal(engine.snapshots.hasLayer(top), false);
+  await engine.images.recover();
+  assert.deepEqual(engine.images.get(image.id).chainIds, image.chainIds);
+  assert.equal(await readFile(join(directory, 'diff/etc/shared'), 'utf8'), shared['etc/shared']);
+  await rm(dataRoot, { recursive: true });
+});
+
+async function waitUntil(holds: () => boolean): Promise<void> {
+  while (!holds()) await sleep(20);
+}
 
 async function killAt(point: string, action = '=kill'): Promise<void> {
   const dataRoot = await mkdtemp(join(tmpdir(), 'isle-crash-images-'));
