@@ -60,6 +60,10 @@ export function allocateEndpoint(
   },
 ): StoredEndpoint {
   const { prepared } = own;
+  const interfaceName =
+    spec.driverOptions?.[ifnameOption] ?? freeInterface(network.options.interfacePrefix, own.taken);
+  if (own.taken.some((other) => other.interfaceName === interfaceName))
+    refuse(`the container has an interface named ${interfaceName} already`);
   const ipv4 = prepared ? prepared.ipv4 : takeAddress(network, network.ipv4, spec.ipv4Address);
   let ipv6: string | undefined;
   try {
@@ -78,8 +82,7 @@ export function allocateEndpoint(
     endpointId: newId(),
     networkId: network.record.id,
     networkName: network.record.name,
-    interfaceName:
-      spec.driverOptions?.[ifnameOption] ?? freeInterface(network.options.interfacePrefix, own.taken),
+    interfaceName,
     macAddress: spec.macAddress ? formatMac(parseMac(spec.macAddress)) : macFor((ipv4 ?? ipv6)!),
     ipv4: side(ipv4, network.ipv4),
     ipv6: side(ipv6, network.ipv6),

@@ -78,14 +78,17 @@ export class Pods {
       spec: endpoint,
     }));
     checkRequest(request, wanted);
-    await this.#options.publisher.waitForLeaving(request);
+    await this.#options.publisher.waitForLeaving(
+      request.ports,
+      wanted.map(({ spec }) => spec),
+    );
     await using undo = new Rollback();
     const pod = await this.#lay(podId, request, wanted, undo);
     const files = renderFiles(pod, this.#options.fileContext());
-    await this.#options.publisher.publish(pod, undo);
+    const ports = await this.#options.publisher.publish(pod, undo);
     this.#options.names.set(podId, pod.endpoints);
     undo.keep();
-    return { ...attachmentOf(pod, this.#options.directory), ...files };
+    return { ...attachmentOf({ ...pod, ports }, this.#options.directory), ...files };
   }
 
   async connect(podId: string, networkId: string, spec: EndpointSpec): Promise<Endpoint> {
@@ -94,6 +97,7 @@ export class Pods {
     const network = networks.get(networkId);
     this.#refuseConnect(pod, network);
     checkEndpointSpec(network, spec);
+    await this.#options.publisher.waitForLeaving([], [spec]);
     const own = { instance, taken: pod.endpoints };
     const endpoint = allocateEndpoint(network, podId, pod.request, spec, own);
     await using undo = new Rollback();

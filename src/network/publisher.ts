@@ -1,10 +1,9 @@
-import type { PortBinding } from '../engine/model.ts';
+import type { EndpointSpec, PortBinding } from '../engine/model.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import { Rollback } from '../lib/rollback.ts';
 import { wantedPorts } from './attach-request.ts';
 import { targetEndpoint, targetOf } from './endpoints.ts';
 import type { Firewall } from './firewall.ts';
-import type { AttachRequest } from './network.ts';
 import type { Networks } from './networks.ts';
 import { forgetFlows, type Ports } from './ports.ts';
 import type { Records, StoredPod } from './records.ts';
@@ -28,24 +27,25 @@ export class Publisher {
     this.#options = options;
   }
 
-  /** Claims the host ports the request asks for and leads them to the pod. */
-  async publish(pod: StoredPod, undo: Rollback): Promise<void> {
+  /** Claims the host ports the request asks for, leads them to the pod, and records them. Returns them. */
+  async publish(pod: StoredPod, undo: Rollback): Promise<PortBinding[]> {
     const wanted = wantedPorts(pod.request);
     const endpoint = targetEndpoint(pod.endpoints);
     const target = targetOf(pod.endpoints);
-    if (wanted.length === 0 || endpoint === undefined || target === undefined) return;
+    if (wanted.length === 0 || endpoint === undefined || target === undefined) return [];
     const { ports, records, firewall, networks, host, withdrawals } = this.#options;
-    const hostBinding = networks.get(endpoint.networkId).options.hostBinding;
+    const { hostBinding } = networks.get(endpoint.networkId).options;
     const claimed = await ports.claim(pod.podId, wanted, { target, hostBinding, hostIpv6: host.ipv6 });
     undo.add('ports', () => ports.release(pod.podId, claimed));
-    pod.ports = claimed;
-    records.pods.put(pod.podId, pod);
-    const elements = elementsOf(pod);
+    const published = { ...pod, ports: claimed };
+    records.pods.put(pod.podId, published);
+    const elements = elementsOf(published);
     failpoint('network.publish.before');
     undo.add('rules', () => firewall.remove(elements));
     await firewall.add(elements);
     failpoint('network.publish.after');
     withdrawals.run(() => forgetFlows(claimed, target));
+    return claimed;
   }
 
   /** The pod's endpoints changed: its ports lead to the new target, or come or go with it. */
@@ -77,16 +77,15 @@ export class Publisher {
   async #publishAs(pod: StoredPod, ports: PortBinding[]): Promise<PortBinding[]> {
     await using undo = new Rollback();
     const copy: StoredPod = { ...pod, ports: [], request: { ...pod.request, ports, publishAllPorts: false } };
-    await this.publish(copy, undo);
+    const published = await this.publish(copy, undo);
     undo.keep();
-    return copy.ports;
+    return published;
   }
 
   /** What a leaving pod still has can be asked for by name only: a port, or an address. */
-  async waitForLeaving({ networks, ports }: AttachRequest): Promise<void> {
+  async waitForLeaving(ports: readonly PortBinding[], endpoints: readonly EndpointSpec[]): Promise<void> {
     const { withdrawals } = this.#options;
-    const isByName =
-      ports.length > 0 || networks.some(({ endpoint }) => endpoint.ipv4Address || endpoint.ipv6Address);
+    const isByName = ports.length > 0 || endpoints.some((spec) => spec.ipv4Address || spec.ipv6Address);
     if (isByName && withdrawals.pending) await withdrawals.settled();
   }
 }
