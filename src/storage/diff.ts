@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import type { TarEntry } from '../lib/tar/entry.ts';
 import { isWhiteout } from '../host/tar/directories.ts';
 import { joinName, namesIn } from '../host/tar/walk.ts';
-import { must, openTree, statAt, tree, xattrsOf, type TreeStat } from '../host/tree.ts';
+import { must, O_PATH, openTree, statAt, tree, xattrsOf, type TreeStat } from '../host/tree.ts';
 
 export interface Change {
   /** Absolute, as bytes. */
@@ -39,13 +39,15 @@ function compareMember(upper: number, lowers: number[], name: string, path: stri
   const stat = statAt(upper, name);
   if (typeof stat === 'number') return;
   using below = new LowerView(lowers, name);
+  if (isMountpoint(upper, name, path, stat, below.stat)) return;
   if (isWhiteout(upper, name)) {
     if (below.stat) changes.push({ path, kind: 2 });
     return;
   }
   if (!isDirectory(stat)) {
     if (!below.stat) changes.push({ path, kind: 1 });
-    else if (differs(stat, below.stat)) changes.push({ path, kind: 0 });
+    else if (differs(stat, below.stat) || below.hasOtherCapability(upper, name))
+      changes.push({ path, kind: 0 });
     return;
   }
   const fd = openDirectory(upper, name, path);
@@ -61,6 +63,36 @@ function compareMember(upper: number, lowers: number[], name: string, path: stri
   } finally {
     tree.treeClose(fd);
   }
+}
+
+/** What the runtime mounts over in every container. Docker keeps the places for it in a layer of their own, which no diff shows. */
+const mountpoints = new Set([
+  '/dev',
+  '/dev/console',
+  '/dev/mqueue',
+  '/dev/pts',
+  '/dev/shm',
+  '/etc/hostname',
+  '/etc/hosts',
+  '/etc/resolv.conf',
+  '/proc',
+  '/sys',
+]);
+
+/** An empty place that the runtime made, rather than something the container has. */
+function isMountpoint(
+  upper: number,
+  name: string,
+  path: string,
+  stat: TreeStat,
+  below: TreeStat | undefined,
+): boolean {
+  if (!mountpoints.has(path) || below !== undefined) return false;
+  if (!isDirectory(stat)) return stat.size === 0 && !isWhiteout(upper, name);
+  const fd = openDirectory(upper, name, path);
+  const inside = namesIn(fd, path);
+  tree.treeClose(fd);
+  return inside.every((child) => mountpoints.has(`${path}/${child}`));
 }
 
 /** A directory that was removed and made again hides the one below: what is not in it any more was deleted. */
@@ -83,16 +115,20 @@ function reportHidden(upper: number, hidden: number[], path: string, changes: Ch
 class LowerView implements Disposable {
   /** Undefined when they show nothing. */
   readonly stat: TreeStat | undefined;
+  readonly #name: string;
+  #layer = -1;
   /** When it is a directory: those of the layers that merge into it, topmost first. */
   readonly directories: number[] = [];
 
   constructor(parents: number[], name: string) {
+    this.#name = name;
     for (const parent of parents) {
       const stat = statAt(parent, name);
       if (typeof stat === 'number') continue;
       if (isWhiteout(parent, name)) return;
       if (!isDirectory(stat)) {
         this.stat ??= stat;
+        this.#layer = parent;
         return;
       }
       this.stat ??= stat;
@@ -100,6 +136,11 @@ class LowerView implements Disposable {
       this.directories.push(fd);
       if (isOpaque(fd, name)) return;
     }
+  }
+
+  /** setcap changes neither times nor size. */
+  hasOtherCapability(upper: number, name: string): boolean {
+    return this.#layer >= 0 && capabilityOf(upper, name) !== capabilityOf(this.#layer, this.#name);
   }
 
   [Symbol.dispose](): void {
@@ -113,6 +154,13 @@ export function layerEntry(entry: TarEntry): TarEntry | undefined {
   const slash = entry.name.lastIndexOf('/');
   const name = joinName(entry.name.slice(0, Math.max(slash, 0)), `.wh.${entry.name.slice(slash + 1)}`);
   return { ...entry, type: 'file', name, mode: 0, size: 0, devMajor: 0, devMinor: 0, xattrs: new Map() };
+}
+
+function capabilityOf(dir: number, name: string): string {
+  const fd = must(tree.treeOpen(dir, name, O_PATH | constants.O_NOFOLLOW, 0, 0), 'open', name);
+  const capability = xattrsOf(fd, name).get('security.capability')?.toString('latin1') ?? '';
+  tree.treeClose(fd);
+  return capability;
 }
 
 function openDirectory(parent: number, name: string, path: string): number {

@@ -183,7 +183,7 @@ class OverlaySnapshots implements Snapshots {
   }
 
   async layerTar(id: string): Promise<Readable> {
-    return this.#workers.layerTar(this.#upperOf(id));
+    return this.#workers.layerTar(this.#upperOf(id), this.#lowersOf(id));
   }
 
   usage(id: string): Promise<{ bytes: number; inodes: number }> {

@@ -11,7 +11,7 @@ import { textOf, type TarEntry } from '../lib/tar/entry.ts';
 
 export type StorageJob =
   | { kind: 'changes'; upper: string; lowers: string[] }
-  | { kind: 'layerTar'; upper: string; port: MessagePort }
+  | { kind: 'layerTar'; upper: string; lowers: string[]; port: MessagePort }
   | { kind: 'export'; root: string; port: MessagePort }
   | { kind: 'stat'; root: string; path: string }
   | { kind: 'pack'; root: string; path: string; port: MessagePort }
@@ -26,7 +26,7 @@ async function work(job: StorageJob, onProgress: (value: unknown) => void): Prom
     case 'changes':
       return layerChanges(job.upper, job.lowers).map(({ path, kind }) => ({ path: textOf(path), kind }));
     case 'layerTar':
-      return sending(job.port, (sender) => sendLayer(job.upper, sender));
+      return sending(job.port, (sender) => sendLayer(job.upper, job.lowers, sender));
     case 'export':
       return sending(job.port, (sender) => sendTree(job.root, sender));
     case 'stat':
@@ -68,19 +68,24 @@ async function sendTree(root: string, sender: ThreadSender): Promise<void> {
   }
 }
 
-async function sendLayer(upper: string, sender: ThreadSender): Promise<void> {
+/** The changed members of an upper directory and the directories they lie in, with whiteouts as image layers have them. */
+async function sendLayer(upper: string, lowers: string[], sender: ThreadSender): Promise<void> {
+  const wanted = withParents(layerChanges(upper, lowers).map(({ path }) => path.slice(1)));
   const fd = openTree(upper);
   try {
     const packer = new TarPacker(sender);
+    let skipping = false;
     for (const step of new TreeWalker({ overlayXattrs: true }).walk(fd, '', '')) {
       if (step.kind !== 'entry') {
-        await packer.step(step);
+        if (!skipping) await packer.step(step);
         continue;
       }
       const { entry } = step;
+      skipping = !wanted.has(entry.name);
+      if (skipping) continue;
       const opaque = entry.xattrs.get('trusted.overlay.opaque')?.toString('latin1') === 'y';
       for (const key of entry.xattrs.keys()) if (key.includes('.overlay.')) entry.xattrs.delete(key);
-      if (entry.name !== '') await packer.entry(layerEntry(entry) ?? entry);
+      await packer.entry(layerEntry(entry) ?? entry);
       if (opaque) await packer.entry(opaqueMark(entry.name, entry.mtime.seconds));
     }
     await packer.end();
@@ -89,10 +94,19 @@ async function sendLayer(upper: string, sender: ThreadSender): Promise<void> {
   }
 }
 
+function withParents(paths: string[]): Set<string> {
+  const all = new Set(paths);
+  for (const path of paths) {
+    for (let at = path.lastIndexOf('/'); at > 0; at = path.lastIndexOf('/', at - 1))
+      all.add(path.slice(0, at));
+  }
+  return all;
+}
+
 function opaqueMark(directory: string, seconds: number): TarEntry {
   return {
     type: 'file',
-    name: directory === '' ? '.wh..wh..opq' : `${directory}/.wh..wh..opq`,
+    name: `${directory}/.wh..wh..opq`,
     linkName: '',
     mode: 0,
     uid: 0,

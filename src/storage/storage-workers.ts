@@ -12,7 +12,7 @@ const threads = 8;
 /** The jobs on file trees that are too long for the event loop. Errors are system errors or TarErrors. */
 export interface StorageWorkers {
   changes(upper: string, lowers: string[]): Promise<{ path: string; kind: 0 | 1 | 2 }[]>;
-  layerTar(upper: string): Readable;
+  layerTar(upper: string, lowers: string[]): Readable;
   exportTar(root: string): Readable;
   stat(root: string, path: string): Promise<FoundPath>;
   pack(root: string, path: string): Promise<{ found: FoundPath; tar: Readable }>;
@@ -33,7 +33,7 @@ export function createStorageWorkers(): StorageWorkers {
   return {
     changes: async (upper, lowers) =>
       (await run({ kind: 'changes', upper, lowers })) as { path: string; kind: 0 | 1 | 2 }[],
-    layerTar: (upper) => sentBy(pool, (port) => ({ kind: 'layerTar', upper, port })).tar,
+    layerTar: (upper, lowers) => sentBy(pool, (port) => ({ kind: 'layerTar', upper, lowers, port })).tar,
     exportTar: (root) => sentBy(pool, (port) => ({ kind: 'export', root, port })).tar,
     stat: async (root, path) => (await run({ kind: 'stat', root, path })) as FoundPath,
     async pack(root, path) {
