@@ -78,6 +78,7 @@ export class Call {
     const response = this.#take();
     response.writeHead(200, { ...this.#fixedHeaders(), ...headers, 'content-type': contentType });
     response.flushHeaders();
+    this.#connections.streams(this.request.socket);
     return response;
   }
 

@@ -9,12 +9,12 @@ export interface Upgrade {
 
 /**
  * What is known of requests besides their headers: the API version their path named, and the bytes that came
- * with a protocol upgrade. Also every connection that was taken out of HTTP's hands, to end it at shutdown.
+ * with a protocol upgrade. Also every connection that carries a stream, to end it at shutdown.
  */
 export class Connections {
   readonly #versions = new WeakMap<IncomingMessage, string>();
   readonly #upgrades = new WeakMap<IncomingMessage, Upgrade>();
-  readonly #hijacked = new Set<Duplex>();
+  readonly #streams = new Set<Duplex>();
 
   setVersion(request: IncomingMessage, version: string): void {
     this.#versions.set(request, version);
@@ -32,12 +32,14 @@ export class Connections {
     return this.#upgrades.get(request);
   }
 
-  hijacked(socket: Duplex): void {
-    this.#hijacked.add(socket);
-    socket.once('close', () => this.#hijacked.delete(socket));
+  /** A connection that carries a stream without an end of its own. */
+  streams(socket: Duplex): void {
+    if (this.#streams.has(socket)) return;
+    this.#streams.add(socket);
+    socket.once('close', () => this.#streams.delete(socket));
   }
 
-  destroyAll(): void {
-    for (const socket of this.#hijacked) socket.destroy();
+  destroyStreams(): void {
+    for (const socket of this.#streams) socket.destroy();
   }
 }

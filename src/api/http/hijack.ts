@@ -20,7 +20,7 @@ export function hijack(
   letGo(response, stream);
   if (!upgrade) leaveHttp(request, request.socket);
   request.socket.setTimeout(0);
-  connections.hijacked(stream);
+  connections.streams(stream);
   // A reset by the client ends the streams through 'close'; unheard, it would end the daemon.
   stream.on('error', () => stream.destroy());
   stream.write(

@@ -12,6 +12,7 @@ import { type FakeEngine, fakeEngine } from '../../../test/fixtures/fake-engine.
 import { RawConnection } from '../../../test/fixtures/raw-http.ts';
 import { silentLog } from '../../lib/log.ts';
 import { frame } from './frames.ts';
+import { json } from './reply.ts';
 import { type ApiServer, createServer } from './server.ts';
 
 let fake: FakeEngine;
@@ -268,6 +269,36 @@ test('clients that leave in the middle of anything leave nothing behind', async 
     `${await descriptors()} descriptors, ${beforehand} before`,
   );
   await callApi(socket, { method: 'DELETE', path: `/containers/${id}?force=1` });
+});
+
+test('closing lets an answer under way be finished, and ends streams', async () => {
+  const gate = Promise.withResolvers<void>();
+  const second = await createServer({
+    engine: fake.engine,
+    config: { version: '', dataRoot: directory },
+    log: silentLog(),
+    routes: [
+      {
+        method: 'GET',
+        path: '/slow',
+        async handle() {
+          await gate.promise;
+          return json('finished');
+        },
+      },
+    ],
+  });
+  const path = join(directory, 'closing.sock');
+  await second.listen(path);
+  const [events, slow] = [new RawConnection(path), new RawConnection(path)];
+  events.send('GET /events HTTP/1.1', 'Host: d', '', '');
+  slow.send('GET /slow HTTP/1.1', 'Host: d', '', '');
+  await events.see('\r\n\r\n');
+  const closed = second.close();
+  await events.end();
+  gate.resolve();
+  assert.match(await slow.end(), /finished/);
+  await closed;
 });
 
 test('over TCP only known hosts and origins are served', async () => {

@@ -32,7 +32,7 @@ export interface ApiServerOptions {
 export interface ApiServer {
   /** Serves on the UNIX socket `path`, and over TCP when configured. */
   listen(path: string): Promise<void>;
-  /** Ends every connection and stops listening. */
+  /** Stops listening, ends streams, lets answers under way be finished. */
   close(): Promise<void>;
 }
 
@@ -60,7 +60,7 @@ export async function createServer(options: ApiServerOptions): Promise<ApiServer
       if (tcp) await listenTcp(newServer(), tcp.host, tcp.port);
     },
     async close() {
-      connections.destroyAll();
+      connections.destroyStreams();
       await Promise.all(servers.map(closeServer));
       if (socketPath) await unlink(socketPath).catch(() => undefined);
       await app.close();
@@ -187,9 +187,16 @@ function upgradeResponse(request: IncomingMessage, stream: Duplex): ServerRespon
   return response;
 }
 
+/** milliseconds that answers under way get to be finished */
+const grace = 5000;
+
 async function closeServer(server: Server): Promise<void> {
   if (!server.listening) return;
   server.close();
-  server.closeAllConnections();
+  // A connection that is kept alive becomes idle when its answer is out, and then has to go too.
+  const idle = setInterval(() => server.closeIdleConnections(), 20);
+  const late = setTimeout(() => server.closeAllConnections(), grace);
   await once(server, 'close');
+  clearInterval(idle);
+  clearTimeout(late);
 }
