@@ -272,6 +272,7 @@ test('clients that leave in the middle of anything leave nothing behind', async 
 });
 
 test('closing lets an answer under way be finished, and ends streams', async () => {
+  const entered = Promise.withResolvers<void>();
   const gate = Promise.withResolvers<void>();
   const second = await createServer({
     engine: fake.engine,
@@ -282,6 +283,7 @@ test('closing lets an answer under way be finished, and ends streams', async () 
         method: 'GET',
         path: '/slow',
         async handle() {
+          entered.resolve();
           await gate.promise;
           return json('finished');
         },
@@ -294,6 +296,7 @@ test('closing lets an answer under way be finished, and ends streams', async () 
   events.send('GET /events HTTP/1.1', 'Host: d', '', '');
   slow.send('GET /slow HTTP/1.1', 'Host: d', '', '');
   await events.see('\r\n\r\n');
+  await entered.promise;
   const closed = second.close();
   await events.end();
   gate.resolve();
