@@ -165,7 +165,8 @@ export interface Workload {
 
   /** Path of a network namespace, or undefined for the host's. */
   netns?: string;
-  ipc: Namespace;
+  /** `shareable`: private, but another workload may join it, and then shares /dev/shm too. */
+  ipc: Namespace | 'shareable';
   pid: Namespace;
   uts: Namespace;
   cgroupns: Namespace;

@@ -342,6 +342,28 @@ describe('containers of crun and conmon', { concurrency: false }, () => {
     await runtime.delete(first.id);
   });
 
+  test('shared memory is shared with who joins a shareable IPC namespace', async () => {
+    const { runtime } = fixture;
+    const owner = await start({
+      args: ['sh', '-c', 'echo hello > /dev/shm/word; df -k /dev/shm | tail -1 > /dev/shm/size; sleep 100'],
+      ipc: 'shareable',
+      shmSize: 1 << 20,
+    });
+    const [pid = 0] = await runtime.processes(owner.id);
+    const { out } = await sh(
+      'until [ -s /dev/shm/size ]; do sleep 0.02; done; cat /dev/shm/word /dev/shm/size',
+      {
+        ipc: { pid },
+      },
+    );
+    assert.match(out, /^hello\nshm\s+1024\s/);
+    const mounted = async () =>
+      (await readFile('/proc/self/mountinfo', 'utf8')).includes(`containers/${owner.id}/shm`);
+    assert.equal(await mounted(), true);
+    await runtime.delete(owner.id);
+    assert.equal(await mounted(), false);
+  });
+
   test('the host’s namespaces, no IPC at all, and privileges', async () => {
     const links = 'for n in pid ipc uts cgroup; do readlink /proc/self/ns/$n; done; ';
     const own = await Promise.all(

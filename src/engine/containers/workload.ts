@@ -43,7 +43,7 @@ export function workloadOf(ctx: EngineContext, record: ContainerRecord, around: 
     readonlyRootfs: spec.readonlyRootfs,
     shmSize: spec.shmSize ?? defaultShmSize,
     netns: around.netns,
-    ipc: namespaceOf(ctx, spec.ipcMode, 'IPC'),
+    ipc: spec.ipcMode === 'shareable' ? 'shareable' : namespaceOf(ctx, spec.ipcMode, 'IPC'),
     pid: namespaceOf(ctx, spec.pidMode, 'PID'),
     uts: namespaceOf(ctx, spec.utsMode, 'UTS'),
     cgroupns: namespaceOf(ctx, spec.cgroupnsMode, 'cgroup'),

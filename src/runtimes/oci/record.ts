@@ -16,6 +16,8 @@ export interface RunRecord {
   cgroup: string;
   /** Whether killing the first process ends all others too. */
   ownPids: boolean;
+  /** Whether /dev/shm is a file system of its own on the host (see shared-memory.ts). */
+  sharesMemory: boolean;
   /** What an exec inherits. */
   hostname: string;
   capabilities: string[];
@@ -37,6 +39,7 @@ export function recordOf(workload: Workload, spec: OciSpec, bootId: string): Run
     stdinOnce: workload.stdinOnce,
     cgroup: spec.linux.cgroupsPath,
     ownPids: workload.pid === 'private',
+    sharesMemory: workload.ipc === 'shareable',
     hostname: workload.hostname,
     capabilities: capabilities.bounding,
     noNewPrivileges,

@@ -6,6 +6,7 @@ import { isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import type { Container } from './container.ts';
 import type { Layout } from './layout.ts';
+import { unmountSharedMemory } from './shared-memory.ts';
 import { findMonitor } from './monitor-process.ts';
 
 /** Milliseconds for a killed container's monitor to write its exit. */
@@ -38,6 +39,7 @@ export async function removeFiles(layout: Layout, id: string, cgroup: Cgroup): P
   const usual = cgroup.path === layout.cgroup(id, '');
   const removed = cgroup.remove();
   if (!usual) await removed;
+  await unmountSharedMemory(layout.bundle(id));
   await Promise.all([
     removed,
     ...[join(layout.state, id), layout.bundle(id)].map((path) => rm(path, { recursive: true, force: true })),

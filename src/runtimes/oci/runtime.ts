@@ -37,6 +37,7 @@ import { killContainer, killRemains, removeFiles } from './removal.ts';
 import { runtimeFailure } from './runtime-failure.ts';
 import { findTools, type RuntimeTools } from './runtime-tools.ts';
 import { SeccompFilters } from './seccomp-filters.ts';
+import { mountSharedMemory, sharedMemoryOf } from './shared-memory.ts';
 import { hostCapabilities } from './spec-capabilities.ts';
 import { defaultProfilePath, seccompProfiles } from './spec-seccomp.ts';
 import { securityHost } from './spec-security.ts';
@@ -113,7 +114,13 @@ export class OciRuntime implements Runtime {
     const { id } = workload;
     const bundle = layout.bundle(id);
     const cgroup = layout.cgroup(id, workload.cgroupParent);
-    const spec = await specOf(workload, cgroup, host, (path) => readRootFile(workload.rootfs, path));
+    const spec = await specOf(
+      workload,
+      cgroup,
+      host,
+      (path) => readRootFile(workload.rootfs, path),
+      this.#sharedMemory(workload),
+    );
     const keepFilter = this.#parts.tools.kind === 'crun' ? await filters.apply(spec) : undefined;
     await using undo = new Rollback();
     failpoint('runtime.bundle.before');
@@ -125,6 +132,7 @@ export class OciRuntime implements Runtime {
       writeRecord(bundle, record),
       // Of an earlier run, when its removal was cut short.
       rm(join(layout.exits, id), { force: true }),
+      workload.ipc === 'shareable' ? mountSharedMemory(bundle, workload.shmSize) : undefined,
     ]);
     failpoint('runtime.bundle.after');
     failpoint('runtime.monitor.before');
@@ -280,6 +288,14 @@ export class OciRuntime implements Runtime {
     });
     this.#containers.set(options.id, container);
     return container;
+  }
+
+  /** The workload's own shared memory when others may join it, or that of the workload it joins. */
+  #sharedMemory({ id, ipc }: Workload): string | undefined {
+    if (ipc === 'shareable') return sharedMemoryOf(this.#parts.layout.bundle(id));
+    if (typeof ipc !== 'object') return undefined;
+    const owner = [...this.#containers.values()].find((container) => container.pid === ipc.pid);
+    return owner?.record.sharesMemory ? sharedMemoryOf(owner.bundle) : undefined;
   }
 
   #tools(): MonitorTools {

@@ -5,12 +5,19 @@ import { errnoOf, isleError } from '../../lib/errors.ts';
 import { initTarget } from './spec-process.ts';
 import type { OciMount } from './spec-types.ts';
 
-/** Every mount of a workload in the order to make them: defaults that nothing replaces, then the asked-for ones. */
-export async function mountsOf(workload: Workload, initPath: string): Promise<OciMount[]> {
+/**
+ * Every mount of a workload in the order to make them: defaults that nothing replaces, then the asked-for ones.
+ * `sharedMemory` is the directory that becomes /dev/shm when that is shared with other workloads.
+ */
+export async function mountsOf(
+  workload: Workload,
+  initPath: string,
+  sharedMemory: string | undefined,
+): Promise<OciMount[]> {
   const wanted = workload.mounts.map((mount) => ({ mount, target: targetOf(mount.target) }));
   const taken = new Set(wanted.map(({ target }) => target));
   const ownDev = taken.has('/dev');
-  const defaults = defaultMounts(workload).filter(
+  const defaults = defaultMounts(workload, sharedMemory).filter(
     ({ destination }) => !taken.has(destination) && !(ownDev && destination.startsWith('/dev/')),
   );
   wanted.sort((a, b) => depth(a.target) - depth(b.target));
@@ -33,7 +40,7 @@ export function rootPropagation(mounts: WorkloadMount[]): string | undefined {
   return undefined;
 }
 
-function defaultMounts(workload: Workload): OciMount[] {
+function defaultMounts(workload: Workload, sharedMemory: string | undefined): OciMount[] {
   const locked = ['nosuid', 'noexec', 'nodev'];
   const access = workload.privileged ? 'rw' : 'ro';
   const list: OciMount[] = [
@@ -59,8 +66,9 @@ function defaultMounts(workload: Workload): OciMount[] {
     },
   ];
   list.push({ destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: locked });
-  if (workload.ipc === 'host')
-    list.push({ destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind', ...locked] });
+  const shared = workload.ipc === 'host' ? '/dev/shm' : sharedMemory;
+  if (shared !== undefined)
+    list.push({ destination: '/dev/shm', type: 'bind', source: shared, options: ['rbind', ...locked] });
   else if (workload.ipc !== 'none')
     list.push({
       destination: '/dev/shm',

@@ -6,7 +6,7 @@ export function namespacesOf(workload: Workload): OciNamespace[] {
   const list: OciNamespace[] = [{ type: 'mount' }];
   if (workload.netns !== undefined) list.push({ type: 'network', path: workload.netns });
   push(list, 'pid', 'pid', workload.pid);
-  push(list, 'ipc', 'ipc', workload.ipc);
+  push(list, 'ipc', 'ipc', workload.ipc === 'shareable' ? 'private' : workload.ipc);
   push(list, 'uts', 'uts', workload.uts);
   push(list, 'cgroup', 'cgroup', workload.cgroupns);
   return list;

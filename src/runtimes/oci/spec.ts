@@ -38,12 +38,13 @@ export async function specOf(
   cgroupsPath: string,
   host: SpecHost,
   read: RootFileReader,
+  sharedMemory?: string,
 ): Promise<OciSpec> {
   const security = parseSecurityOptions(workload.securityOpt, workload.privileged, host.security);
   const granted = capabilitiesOf(workload, host.capabilities);
   const [user, mounts, { devices, rules }, resources, seccomp] = await Promise.all([
     lookUpUser(workload.user, workload.groupAdd, read),
-    mountsOf(workload, host.initPath),
+    mountsOf(workload, host.initPath, sharedMemory),
     devicesOf(workload),
     resourcesOf(workload.resources, host.limits),
     seccompOf(security, granted, host.seccomp),
