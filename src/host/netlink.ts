@@ -35,6 +35,7 @@ const IFLA = {
   mtu: 4,
   master: 10,
   linkInfo: 18,
+  alias: 20,
   stats64: 23,
   afSpec: 26,
   netNsFd: 28,
@@ -50,6 +51,8 @@ export interface LinkOptions {
   mac?: Buffer;
   /** Name of the bridge it belongs to. */
   master?: string;
+  /** Free words about it, up to 255 bytes. The kernel takes them for an existing link only. */
+  alias?: string;
 }
 
 export function addBridge(name: string, options: LinkOptions): Message {
@@ -150,6 +153,7 @@ export interface Link {
   up: boolean;
   mtu: number;
   mac: string;
+  alias: string;
   /** Index of the bridge it belongs to, or 0. */
   master: number;
   stats: LinkStats;
@@ -225,6 +229,7 @@ function linkHeader(options: LinkOptions): Buffer {
 function linkAttributes(options: LinkOptions): Attribute[] {
   const list: Attribute[] = [];
   if (options.mtu !== undefined) list.push(u32(IFLA.mtu, options.mtu));
+  if (options.alias !== undefined) list.push(bytes(IFLA.alias, Buffer.from(options.alias)));
   if (options.mac !== undefined) list.push(bytes(IFLA.address, options.mac));
   if (options.master !== undefined) list.push(patched(IFLA.master, { ifindexOf: options.master }));
   return list;
@@ -251,6 +256,7 @@ function readLink(body: Buffer): Link {
     up: (body.readUInt32LE(8) & IFF_UP) !== 0,
     mtu: found.get(IFLA.mtu)?.readUInt32LE(0) ?? 0,
     mac: (found.get(IFLA.address)?.toString('hex') ?? '').replace(/(..)(?=.)/g, '$1:'),
+    alias: readText(found.get(IFLA.alias)),
     master: found.get(IFLA.master)?.readUInt32LE(0) ?? 0,
     stats: readStats(found.get(IFLA.stats64)),
   };

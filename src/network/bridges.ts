@@ -16,6 +16,8 @@ import { parseAddress, subnetOf, type Subnet } from './address.ts';
 /** A bridge as it should be. */
 export interface Bridge {
   name: string;
+  /** Whose it is: what carries it and is in no record is a leftover. */
+  alias: string;
   mtu: number;
   /** The host's addresses in the network. */
   addresses: { address: string; prefixLength: number }[];
@@ -72,7 +74,7 @@ function configure(job: NetworkJob, bridge: Bridge): void {
   if (!ipv6) job.route([setNoIpv6Address(name)], { tolerate: true });
   job.route([
     // Set, not given at its making: then it stays when ports of another size are plugged in.
-    setLink(name, { mtu: bridge.mtu, up: true }),
+    setLink(name, { mtu: bridge.mtu, alias: bridge.alias, up: true }),
     ...addresses.map(({ address, prefixLength }) => addAddress(name, parseAddress(address)!, prefixLength)),
   ]);
   // Lets the host's 127.0.0.1 reach published ports; the table's guard chain keeps everyone else from using it.

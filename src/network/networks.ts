@@ -206,12 +206,19 @@ export class Networks {
   }
 }
 
+/** What bridges of an instance are marked with. */
+export function bridgeAlias(instance: string): string {
+  return `isle network of ${instance}`;
+}
+
 /** The network's bridge as the kernel should have it. */
-export function bridgeOf({ record, options, ipv4, ipv6 }: LiveNetwork, mtu: number): Bridge {
+export function bridgeOf(network: LiveNetwork, host: { mtu: number; instance: string }): Bridge {
+  const { record, options, ipv4, ipv6 } = network;
   const addresses = [ipv4, ipv6]
     .filter((family) => family !== undefined)
     .map(({ gateway, prefixLength }) => ({ address: gateway, prefixLength }));
-  return { name: record.bridge!, mtu: options.mtu ?? mtu, addresses };
+  const alias = bridgeAlias(host.instance);
+  return { name: record.bridge!, alias, mtu: options.mtu ?? host.mtu, addresses };
 }
 
 export function rulesOf(network: LiveNetwork): NetworkRules {

@@ -12,7 +12,7 @@ import type { NetworkConfig } from './config.ts';
 import { linkPrefix } from './endpoints.ts';
 import { mendCables } from './mend-cables.ts';
 import type { Network, NetworkRecord, NetworkSpec } from './network.ts';
-import { bridgeOf, rulesOf, subnetsOf, type LiveNetwork, type Networks } from './networks.ts';
+import { bridgeAlias, bridgeOf, rulesOf, subnetsOf, type LiveNetwork, type Networks } from './networks.ts';
 import { createParts, type Parts, type PartsOptions } from './parts.ts';
 import { publicEndpoint } from './pods.ts';
 import type { Records, StoredPod } from './records.ts';
@@ -179,7 +179,7 @@ class KernelNetwork implements Network {
   async #makeBridge(network: LiveNetwork, own: ReadonlySet<string>): Promise<void> {
     const { bridge, name } = network.record;
     try {
-      await createBridge(bridgeOf(network, this.#host.mtu));
+      await createBridge(bridgeOf(network, { ...this.#host, instance: this.#instance }));
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw error;
       // It is somebody else's: forgetting the network must not delete it.
@@ -262,7 +262,7 @@ class KernelNetwork implements Network {
     const links = new Set((await listLinks()).map((link) => link.name));
     await Promise.all(
       this.#bridged().map((network) => {
-        const bridge = bridgeOf(network, this.#host.mtu);
+        const bridge = bridgeOf(network, { ...this.#host, instance: this.#instance });
         return links.has(bridge.name) ? repairBridge(bridge) : createBridge(bridge);
       }),
     );
@@ -290,9 +290,15 @@ class KernelNetwork implements Network {
     for (const name of await readdir(this.#directory))
       if (!namespaces.has(name)) job.remove(join(this.#directory, name));
     const prefix = linkPrefix(this.#instance);
+    const bridges = new Set(this.#bridged().map(({ record }) => record.bridge));
+    const alias = bridgeAlias(this.#instance);
     const stray = (await listLinks())
-      .map((link) => link.name)
-      .filter((name) => name.startsWith(prefix) && !links.has(name));
+      .filter((link) =>
+        link.alias === alias
+          ? !bridges.has(link.name)
+          : link.name.startsWith(prefix) && !links.has(link.name),
+      )
+      .map((link) => link.name);
     await deleteLinks(stray);
     await job.run();
   }

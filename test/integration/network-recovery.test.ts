@@ -2,11 +2,20 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import { listLinks } from '../../src/host/netlink.ts';
 import { NetworkJob } from '../../src/host/network-job.ts';
 import type { Attachment, Network } from '../../src/network/network.ts';
 import { openStore } from '../../src/state/store.ts';
 import { crashAt, type Crash } from '../fixtures/network-crash.ts';
-import { attachRequest, inPod, serveTcp, serveUdp, tcpFromHost, udpFrom } from '../fixtures/network.ts';
+import {
+  attachRequest,
+  inPod,
+  networkSpec,
+  serveTcp,
+  serveUdp,
+  tcpFromHost,
+  udpFrom,
+} from '../fixtures/network.ts';
 
 describe('the network of a daemon that was killed', () => {
   let crash: Crash;
@@ -80,5 +89,17 @@ describe('the network of a daemon that was killed', () => {
     for (const id of ['p1', 'p2']) assert.equal(network.attachment(id), undefined, id);
     assert.deepEqual(network.get('bridge').endpoints, {});
     assert.equal(await tcpFromHost('127.0.0.1', tcp), '');
+  });
+
+  test('a bridge of this instance that no record knows is removed', async () => {
+    const { bridge } = await network.create(networkSpec('lost'));
+    const store = openStore(`${crash.root}/isle.db`);
+    const table = store.table<{ name: string; id: string }>('network.networks');
+    table.delete(table.all().find(({ name }) => name === 'lost')!.id);
+    store.close();
+    const fresh = await crash.restart();
+    assert.throws(() => fresh.get('lost'));
+    assert.ok(!(await listLinks()).some(({ name }) => name === bridge));
+    network = fresh;
   });
 });
