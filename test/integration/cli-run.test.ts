@@ -14,7 +14,7 @@ describe('isle run and what follows it', () => {
     work = mkdtempSync(join(tmpdir(), 'isle-cli-run-'));
   });
   after(async () => {
-    await daemon.close();
+    await daemon?.close();
     rmSync(work, { recursive: true, force: true });
   });
   const isle = (args: string[], options?: CallOptions) => call(daemon.host, args, options);

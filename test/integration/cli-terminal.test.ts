@@ -8,7 +8,7 @@ describe('isle on a terminal', () => {
   before(async () => {
     daemon = await startDaemon();
   });
-  after(() => daemon.close());
+  after(() => daemon?.close());
   const ok = async (...args: string[]) => {
     const outcome = await call(daemon.host, args);
     assert.equal(outcome.code, 0, `isle ${args.join(' ')}: ${outcome.stderr}`);
