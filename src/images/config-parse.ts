@@ -4,6 +4,9 @@ import type { ImageConfig } from './images.ts';
 import { maxConfigBytes } from './manifest.ts';
 import { isDigest } from './reference.ts';
 
+/** Of a list or a map: each item is checked on the event loop, and no image has a hundredth of this. */
+const maxItems = 10_000;
+
 /** An OCI (or Docker) image configuration, checked. */
 export interface ParsedConfig {
   /** RFC 3339; empty when the image has none. */
@@ -166,7 +169,8 @@ class Fields {
   optionalStrings(key: string): string[] | undefined {
     const value = this.#get(key);
     if (value === undefined) return undefined;
-    if (!Array.isArray(value)) throw this.#wrong(key, 'a list of strings');
+    if (!Array.isArray(value) || value.length > maxItems)
+      throw this.#wrong(key, `a list of strings, at most ${maxItems}`);
     return value.map((item: unknown) => {
       if (typeof item !== 'string') throw this.#wrong(key, 'a list of strings');
       return this.#clean(key, item);
@@ -174,7 +178,7 @@ class Fields {
   }
 
   stringMap(key: string): Record<string, string> {
-    const entries = Object.entries(this.#map(key)).map(([name, value]): [string, string] => {
+    const entries = this.#entries(key).map(([name, value]): [string, string] => {
       if (typeof value !== 'string') throw this.#wrong(key, 'a map of strings');
       return [this.#clean(key, name), this.#clean(key, value)];
     });
@@ -184,7 +188,7 @@ class Fields {
 
   /** The keys of a Go set (`map[string]struct{}`). */
   keys(key: string): string[] {
-    return Object.keys(this.#map(key)).map((name) => this.#clean(key, name));
+    return this.#entries(key).map(([name]) => this.#clean(key, name));
   }
 
   object(key: string): Fields {
@@ -193,11 +197,18 @@ class Fields {
 
   objects(key: string): Fields[] {
     const value = this.#get(key) ?? [];
-    if (!Array.isArray(value)) throw this.#wrong(key, 'a list of objects');
+    if (!Array.isArray(value) || value.length > maxItems)
+      throw this.#wrong(key, `a list of objects, at most ${maxItems}`);
     return value.map((item: unknown) => {
       if (!isObject(item)) throw this.#wrong(key, 'a list of objects');
       return new Fields(item, `${this.#path}${key}.`, this.#fail);
     });
+  }
+
+  #entries(key: string): [string, unknown][] {
+    const entries = Object.entries(this.#map(key));
+    if (entries.length > maxItems) throw this.#wrong(key, `a map of at most ${maxItems} entries`);
+    return entries;
   }
 
   #map(key: string): Json {

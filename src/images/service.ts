@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { MemoryRelease } from '../host/memory.ts';
-import { isleError } from '../lib/errors.ts';
+import { isIsleError, isleError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Store } from '../lib/table.ts';
 import type { Snapshots } from '../storage/snapshots.ts';
@@ -58,10 +58,13 @@ export function createImages(options: ImagesOptions): Images {
     }
   };
 
-  /** Heavy work leaves much memory behind. */
+  /** Heavy work leaves much memory behind, and on a full disk blobs that wait for a next try. */
   const heavy = async <T>(work: Promise<T>): Promise<T> => {
     try {
       return await work;
+    } catch (error) {
+      if (isIsleError(error, 'diskFull')) await collect();
+      throw error;
     } finally {
       memory.touch();
     }

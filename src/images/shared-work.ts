@@ -62,6 +62,8 @@ export class SharedWork<Event> {
       if (--running.interested === 0) {
         this.#forget(key, running);
         running.controller.abort(signal?.reason);
+        // The last one sees it cleaned up.
+        await running.done.catch(() => undefined);
       }
     }
   }

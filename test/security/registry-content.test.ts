@@ -207,6 +207,18 @@ test('a configuration that is not one is refused', async () => {
     honest,
     changed({ rootfs: { type: 'layers', diff_ids: [] } }),
   );
+  const labels = Object.fromEntries(Array.from({ length: 200_000 }, (_, i) => [`label${i}`, '']));
+  await refuses(
+    { message: /Labels is not a map of at most 10000/ },
+    honest,
+    changed({ config: { Labels: labels } }),
+  );
+  await refuses({ code: 'invalidImageConfig' }, honest, withConfig(`{"rootfs":${'['.repeat(4_000_000)}`));
+  await refuses(
+    { code: 'invalidImageConfig' },
+    honest,
+    withConfig(`${'['.repeat(2_000_000)}${']'.repeat(2_000_000)}`),
+  );
   const lied = changed({ rootfs: { type: 'layers', diff_ids: [...image.diffIds].reverse() } });
   await refuses({ code: 'digestMismatch', message: /^layer sha256:/ }, honest, lied);
   await refuses({ code: 'platformMismatch' }, honest, changed({ os: 'windows' }));

@@ -39,6 +39,8 @@ export async function downloadBlob(
     failpoint('images.download.after');
     await ingest.commit();
   } catch (error) {
+    // On a full disk half a blob only stands in the way.
+    if (options.signal?.aborted && isIsleError(options.signal.reason, 'diskFull')) await ingest.restart();
     // Bytes an earlier try left may be what is wrong: once more, from the start.
     if (!resumed || !isIsleError(error, 'blobMismatch')) throw error;
   } finally {
