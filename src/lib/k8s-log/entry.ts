@@ -26,6 +26,8 @@ export function parseEntry(line: Buffer): RawEntry | undefined {
 
 /** RFC 3339 in UTC with nine digits: such times compare as text. Undefined when it is no time. */
 export function normalTime(text: string): string | undefined {
+  // What conmon writes, where the zone is UTC.
+  if (/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}\+00:00$/.test(text)) return `${text.slice(0, 29)}Z`;
   const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:?\d\d)$/.exec(text);
   if (!match) return undefined;
   const [, whole = '', fraction = '', zone = ''] = match;

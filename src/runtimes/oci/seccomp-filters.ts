@@ -19,6 +19,8 @@ export class SeccompFilters {
   /** The OCI runtime's version and file: another one may compile differently. */
   #runtime: string;
   #known = new Map<string, string>();
+  /** The host's profiles are the same objects again and again. */
+  #keys = new WeakMap<OciSeccomp, string>();
 
   static async open(directory: string, runtimePath: string): Promise<SeccompFilters> {
     await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -48,7 +50,11 @@ export class SeccompFilters {
   }
 
   #key(seccomp: OciSeccomp): string {
-    return createHash('sha256').update(this.#runtime).update(JSON.stringify(seccomp)).digest('hex');
+    const known = this.#keys.get(seccomp);
+    if (known !== undefined) return known;
+    const key = createHash('sha256').update(this.#runtime).update(JSON.stringify(seccomp)).digest('hex');
+    this.#keys.set(seccomp, key);
+    return key;
   }
 
   async #load(key: string): Promise<string | undefined> {

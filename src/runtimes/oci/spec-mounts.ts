@@ -22,14 +22,22 @@ export async function mountsOf(
   );
   wanted.sort((a, b) => depth(a.target) - depth(b.target));
   const asked = await Promise.all(wanted.map(({ mount, target }) => ociMount(mount, target)));
-  if (workload.init)
+  if (workload.init) {
+    await checkInit(initPath);
     asked.push({
       destination: initTarget,
       type: 'bind',
       source: initPath,
       options: ['bind', 'ro', 'nosuid', 'nodev'],
     });
+  }
   return [...defaults, ...asked];
+}
+
+async function checkInit(path: string): Promise<void> {
+  const there = await stat(path).catch(() => undefined);
+  if (!there?.isFile())
+    throw invalid(`an init was asked for, but ${path} is missing: install catatonit, or run isle doctor`);
 }
 
 /** How the container's root takes part in propagation: as its most sharing mount needs, as runc wants it. */
