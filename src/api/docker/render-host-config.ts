@@ -78,8 +78,8 @@ export function renderHostConfig(container: Container): object {
     DeviceRequests: [],
     Ulimits: spec.ulimits.map((limit) => ({ Name: limit.name, Hard: limit.hard, Soft: limit.soft })),
     ...(mounts && { Mounts: mounts }),
-    MaskedPaths: spec.privileged ? null : (spec.maskedPaths ?? maskedPaths),
-    ReadonlyPaths: spec.privileged ? null : (spec.readonlyPaths ?? readonlyPaths),
+    MaskedPaths: spec.privileged ? [] : (spec.maskedPaths ?? maskedPaths),
+    ReadonlyPaths: spec.privileged ? [] : (spec.readonlyPaths ?? readonlyPaths),
     ...(spec.init !== undefined && { Init: spec.init }),
   };
 }

@@ -30,9 +30,16 @@ export function renderTmpfs(mounts: MountSpec[]): Record<string, string> | undef
 }
 
 /** `Config.Volumes`: the anonymous ones, the image's too. */
-export function renderVolumes(container: Container): Record<string, object> | null {
-  const anonymous = container.spec.mounts.filter((mount) => mount.origin === 'binds' && mount.source === '');
-  return anonymous.length === 0 ? null : Object.fromEntries(anonymous.map((mount) => [mount.target, {}]));
+export function renderVolumes({ spec, mounts }: Container): Record<string, object> {
+  const asked = spec.mounts.filter((mount) => mount.origin === 'binds' && mount.source === '');
+  const targets = new Set(spec.mounts.map((mount) => mount.target));
+  // What nobody asked for comes from the image, unless it is another container's.
+  const images =
+    spec.volumesFrom.length > 0
+      ? []
+      : mounts.filter((mount) => mount.type === 'volume' && !targets.has(mount.destination));
+  const paths = [...asked.map((mount) => mount.target), ...images.map((mount) => mount.destination)];
+  return Object.fromEntries(paths.map((path) => [path, {}]));
 }
 
 /** `HostConfig.Mounts` */

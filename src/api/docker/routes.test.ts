@@ -118,6 +118,77 @@ test('a container from create to remove', async () => {
   assert.equal((await api.call('GET /containers/{id}/json', path('/json'))).status, 404);
 });
 
+test('whatever a container was asked to be, it is shown as the specification says', async () => {
+  const unusual: object[] = [
+    {
+      Privileged: true,
+      NetworkMode: 'host',
+      PidMode: 'host',
+      IpcMode: 'host',
+      UTSMode: 'host',
+      CgroupnsMode: 'host',
+    },
+    {
+      NetworkMode: 'none',
+      Init: true,
+      ReadonlyRootfs: true,
+      ShmSize: 1024,
+      OomScoreAdj: 10,
+      Sysctls: { a: 'b' },
+    },
+    {
+      MaskedPaths: [],
+      ReadonlyPaths: [],
+      SecurityOpt: ['no-new-privileges'],
+      GroupAdd: ['1'],
+      Annotations: { a: 'b' },
+    },
+    {
+      MemorySwappiness: 0,
+      PidsLimit: 10,
+      CpuQuota: 50_000,
+      CpuPeriod: 100_000,
+      CpusetCpus: '0',
+      BlkioWeight: 100,
+    },
+    {
+      BlkioDeviceReadBps: [{ Path: '/dev/null', Rate: 1 }],
+      BlkioWeightDevice: [{ Path: '/dev/null', Weight: 10 }],
+    },
+    {
+      LogConfig: { Type: 'none' },
+      PublishAllPorts: true,
+      ExtraHosts: ['a:1.2.3.4'],
+      Dns: ['1.1.1.1'],
+      DnsSearch: ['x'],
+    },
+    {
+      RestartPolicy: { Name: 'always' },
+      ConsoleSize: [10, 20],
+      VolumesFrom: [],
+      CapDrop: ['ALL'],
+      CgroupParent: '/x',
+    },
+    { Mounts: [{ Type: 'tmpfs', Target: '/t', TmpfsOptions: { SizeBytes: 1024, Options: [['noexec']] } }] },
+    {
+      DeviceCgroupRules: ['c 1:3 rwm'],
+      Devices: [{ PathOnHost: '/dev/null' }],
+      PortBindings: { '1/udp': null },
+    },
+  ];
+  for (const [index, HostConfig] of unusual.entries()) {
+    const name = `unusual${index}`;
+    const id = await create(name, { Tty: true, Entrypoint: ['sleep'], Cmd: ['1000'], HostConfig });
+    await api.call('GET /containers/{id}/json', `/containers/${id}/json`);
+    await api.call('POST /containers/{id}/start', `/containers/${id}/start`);
+    await api.call('GET /containers/{id}/json', `/containers/${id}/json`);
+    await api.call('GET /containers/json', '/containers/json?all=1');
+    await api.call('POST /containers/{id}/kill', `/containers/${id}/kill`);
+    await api.call('GET /containers/{id}/json', `/containers/${id}/json`);
+    await api.call('DELETE /containers/{id}', `/containers/${id}?force=1`);
+  }
+});
+
 test('networks and volumes', async () => {
   await api.call('GET /networks', '/networks');
   await api.call('GET /networks/{id}', '/networks/bridge');
