@@ -295,6 +295,14 @@ describe('attacks on the container runtime', { concurrency: false }, () => {
         /CapEff:\s*0{16}\nSeccomp:\s*2/,
       );
     }
+    const { id } = await start({ args: ['sleep', '100'] });
+    for (const changes of [{}, { detached: true }, { user: '1000' }]) {
+      const args = ['sh', '-c', 'grep Seccomp: /proc/self/status; unshare -U true && echo UNSHARED'];
+      const { streams } = await fixture.runtime.exec(id, exec({ args, ...changes }));
+      const { stdout } = await outputOf(streams);
+      assert.match(stdout, /^Seccomp:\s*2\n$/);
+    }
+    await fixture.runtime.delete(id);
     assert.match(await sh('mount -t tmpfs t /tmp; mknod /x b 8 0 && head -c1 /x'), /not permitted/);
     const nnp = await sh('grep NoNewPrivs /proc/self/status', { securityOpt: ['no-new-privileges'] });
     assert.match(nnp, /NoNewPrivs:\s*1/);

@@ -3,6 +3,7 @@ import { appendFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import fc from 'fast-check';
 import { normalTime, parseEntry } from './entry.ts';
 import { type LogLine, readLog, type ReadLogOptions } from './read.ts';
 
@@ -56,6 +57,38 @@ test('partial entries of each stream are joined; an unfinished line has no newli
   );
   assert.deepEqual(texts(await read()), ['err\n', 'one two\n', 'prompt> ']);
 });
+
+test('whatever was written, in whatever pieces, is read as it was', async () => {
+  const pieces = fc.array(
+    fc.record({
+      stream: fc.constantFrom('stdout', 'stderr'),
+      text: fc
+        .array(fc.constantFrom('a', ' ', '\n', 'é', '\r', '\t', '\0', 'F', '2026-'))
+        .map((parts) => parts.join('')),
+    }),
+    { maxLength: 30 },
+  );
+  await fc.assert(
+    fc.asyncProperty(pieces, async (chunks) => {
+      await log(chunks.map(({ stream, text }) => asConmon(stream, text)).join(''));
+      const lines = await read();
+      for (const stream of ['stdout', 'stderr']) {
+        const written = chunks.filter((chunk) => chunk.stream === stream).map(({ text }) => text);
+        const got = texts(lines.filter((each) => each.stream === stream));
+        assert.equal(got.join(''), written.join(''));
+        assert.ok(got.slice(0, -1).every((text) => text.indexOf('\n') === text.length - 1));
+      }
+    }),
+    { numRuns: 50 },
+  );
+});
+
+/** One read of conmon's: an entry for each line, the last one partial when it has no newline. */
+function asConmon(stream: string, text: string): string {
+  return (text.match(/[^\n]*\n|[^\n]+$/g) ?? [])
+    .map((part) => line(1, part.replace('\n', ''), stream, part.endsWith('\n') ? 'F' : 'P'))
+    .join('');
+}
 
 test('a line of megabytes comes in bounded pieces', async () => {
   await log(
