@@ -61,7 +61,8 @@ export function isInsecure(host: string, config: RegistryConfig): boolean {
 /** What the configuration and `certs.d` hold for `host`. Throws `invalidParameter` for a file that cannot be read. */
 export async function tlsOf(host: string, config: RegistryConfig): Promise<HostTls> {
   const tls: HostTls = { ca: [], certs: [] };
-  const authority = config.certificateAuthorities[host];
+  const authority =
+    config.certificateAuthorities[host] ?? config.certificateAuthorities[host.replace(/:\d+$/, '')];
   if (authority) tls.ca.push(await readPem(authority));
   for (const root of config.certificateDirectories ?? defaultCertificateDirectories) {
     const dir = join(root, host);
