@@ -27,7 +27,7 @@ export function renderFiles(pod: StoredPod, context: FileContext): { hosts: stri
   return { hosts, resolvConf: renderResolvConf(pod, context) };
 }
 
-/** The servers that outside names of this pod are forwarded to. */
+/** The servers that this pod's outside names are asked of. */
 export function upstreamServers(pod: StoredPod, { config, host }: FileContext): string[] {
   if (pod.request.dns.length > 0) return pod.request.dns;
   return config.dns?.length ? config.dns : host.nameservers;

@@ -1,9 +1,11 @@
+import { join } from 'node:path';
 import type { Logger } from '../lib/log.ts';
 import type { Store } from '../lib/table.ts';
-import { parseAddress } from './address.ts';
+import { isLoopback, parseAddress } from './address.ts';
 import type { NetworkConfig } from './config.ts';
 import { Names } from './dns/names.ts';
-import { Resolver } from './dns/resolver.ts';
+import { Resolver, RESOLVER_ADDRESS } from './dns/resolver.ts';
+import type { Upstream } from './dns/upstream.ts';
 import { upstreamServers, type FileContext } from './files.ts';
 import { Firewall } from './firewall.ts';
 import { HostResolver } from './host-resolver.ts';
@@ -12,7 +14,7 @@ import { PodResolvers } from './pod-resolvers.ts';
 import { Pods } from './pods.ts';
 import { Ports } from './ports.ts';
 import { Publisher } from './publisher.ts';
-import { openRecords, type Records } from './records.ts';
+import { openRecords, type Records, type StoredPod } from './records.ts';
 import { Slots } from './slots.ts';
 import { Withdrawals } from './withdrawals.ts';
 
@@ -47,7 +49,7 @@ export function createParts(options: PartsOptions): Parts {
   const ports = new Ports({ nameOf: (podId) => records.pods.get(podId)?.request.name, log });
   const names = new Names();
   const fileContext = contextOf(networks, config);
-  const resolver = createResolver({ records, networks, names, fileContext, log });
+  const resolver = createResolver({ records, networks, names, fileContext, directory, log });
   const slots = new Slots({ networks, directory, instance, host, size: config.pool ?? 6, log });
   const withdrawals = new Withdrawals({ networks, firewall, ports, directory, log });
   const publisher = new Publisher({ records, networks, firewall, ports, withdrawals, host });
@@ -84,12 +86,14 @@ function createResolver({
   networks,
   names,
   fileContext,
+  directory,
   log,
 }: {
   records: Records;
   networks: Networks;
   names: Names;
   fileContext: () => FileContext;
+  directory: string;
   log: Logger;
 }): Resolver {
   return new Resolver({
@@ -98,12 +102,20 @@ function createResolver({
     upstreams: (podId) => {
       const pod = records.pods.get(podId);
       const leadsOut = pod?.endpoints.some(({ networkId }) => !networks.find(networkId)?.record.internal);
-      return pod && leadsOut ? upstreamServers(pod, fileContext()) : [];
+      return pod && leadsOut ? upstreamsOf(pod, fileContext(), directory) : [];
     },
     inSubnet: (networkId, address) => {
       const network = networks.find(networkId);
       const bytes = parseAddress(address);
       return bytes !== undefined && [network?.ipv4, network?.ipv6].some((one) => one?.contains(bytes));
     },
+  });
+}
+
+/** A loopback address that the user gave means the pod's own; the resolver's own would ask in a circle. */
+function upstreamsOf(pod: StoredPod, context: FileContext, directory: string): Upstream[] {
+  return upstreamServers(pod, context).flatMap((address): Upstream[] => {
+    if (!isLoopback(address) || !pod.request.dns.includes(address)) return [{ address }];
+    return address === RESOLVER_ADDRESS ? [] : [{ address, netns: join(directory, pod.namespace) }];
   });
 }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, stat } from 'node:fs/promises';
+import { mkdir, readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { deleteLinks, listLinks } from '../host/netlink.ts';
 import { NetworkJob } from '../host/network-job.ts';
@@ -113,6 +113,7 @@ class KernelNetwork implements Network {
 
   async recover(claimed: ReadonlySet<string>): Promise<void> {
     const running = await this.#stillThere(claimed);
+    await this.#announceForwarding();
     for (const network of this.#networks.pending()) await this.#unmake(network);
     await this.#dropStaleDefault(running);
     if (!this.#networks.hasDefault()) {
@@ -216,6 +217,14 @@ class KernelNetwork implements Network {
     if (!existsSync(`/sys/class/net/${bridge}/bridge`)) return;
     this.#log.warn({ bridge }, 'the default network has a bridge and no record: it is made anew');
     await removeBridges([bridge]);
+  }
+
+  /** Bridges turn it on for the whole host: its administrator finds that in the log. */
+  async #announceForwarding(): Promise<void> {
+    const sysctl = 'net.ipv4.ip_forward';
+    const value = await readFile('/proc/sys/net/ipv4/ip_forward', 'latin1');
+    if (value.trim() === '0')
+      this.#log.warn({ sysctl }, 'IPv4 forwarding is off on this host: it is turned on');
   }
 
   /** Of the pods said to run those whose namespace is there: a reboot, or somebody's umount, ends it. */

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
 import { readdir } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { decode, encode } from 'dns-packet';
+import { NetworkJob } from '../../src/host/network-job.ts';
 import { isIsleError } from '../../src/lib/errors.ts';
 import type { Attachment, Network } from '../../src/network/network.ts';
 import {
@@ -77,6 +80,27 @@ describe('pods on networks', () => {
     assert.ok(!(await resolves(a, 'back')).includes(ipv4!.address));
     await Promise.all(['0123456789abcdef', 'w2', 'w3'].map((id) => network.detach(id)));
     await network.remove('web');
+  });
+
+  test('outside names are asked of the pod’s own server when it says so', async () => {
+    await network.create(networkSpec('own'));
+    const pod = await attach('o1', { ...on('own'), dns: ['127.0.0.11', '127.0.0.1'] });
+    const { sockets } = await new NetworkJob()
+      .enter(pod.netnsPath!)
+      .socket({ family: 'ipv4', type: 'udp', address: Buffer.from([127, 0, 0, 1]), port: 53 })
+      .run();
+    const server = createSocket('udp4').bind({ fd: sockets[0]!.fd });
+    server.on('message', (packet, { port, address }) => {
+      const { id, questions } = decode(packet);
+      const answers = questions!.flatMap(({ name, type }) =>
+        type === 'A' ? [{ type, name, data: '198.51.100.7' }] : [],
+      );
+      server.send(encode({ type: 'response', id, questions, answers }), port, address);
+    });
+    assert.match(await resolves(pod, 'outside.example'), /198\.51\.100\.7/);
+    server.close();
+    await network.detach('o1');
+    await network.remove('own');
   });
 
   test('a server of the pod has port 53 for itself', async () => {

@@ -152,12 +152,16 @@ test('outside names are asked of the next server when one is silent, and by TCP 
   assert.equal((tcp.address() as AddressInfo).port, port);
   const query = parsed(question('outside.example'));
   const { signal } = new AbortController();
-  const reply = await askUpstream(query, ['127.0.0.3', '127.0.0.2'], { tcp: false, port, signal });
+  const reply = await askUpstream(
+    query,
+    ['127.0.0.3', '127.0.0.2'].map((address) => ({ address })),
+    { tcp: false, port, signal },
+  );
   assert.deepEqual(
     decode(reply!).answers?.map((record) => 'data' in record && record.data),
     ['192.0.2.9'],
   );
-  assert.equal(await askUpstream(query, ['127.0.0.3'], { tcp: true, port, signal }), undefined);
+  assert.equal(await askUpstream(query, [{ address: '127.0.0.3' }], { tcp: true, port, signal }), undefined);
   udp.close();
   tcp.close();
 });

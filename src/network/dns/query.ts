@@ -1,7 +1,14 @@
 import { decode, encode, type Answer, type DecodedPacket, type Packet } from 'dns-packet';
 import { formatAddress } from '../address.ts';
 
-export const RCODE = { ok: 0, formatError: 1, serverFailure: 2, noSuchName: 3, notImplemented: 4 } as const;
+export const RCODE = {
+  ok: 0,
+  formatError: 1,
+  serverFailure: 2,
+  noSuchName: 3,
+  notImplemented: 4,
+  refused: 5,
+} as const;
 
 const FLAG = { response: 0x8000, truncated: 0x0200, recursionDesired: 0x0100, recursionAvailable: 0x0080 };
 

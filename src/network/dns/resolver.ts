@@ -3,7 +3,7 @@ import { createServer, type Socket } from 'node:net';
 import type { Logger } from '../../lib/log.ts';
 import { type Names } from './names.ts';
 import { RCODE, answer, fit, parseQuery, reverseAddress, type Query } from './query.ts';
-import { askUpstream, withLength } from './upstream.ts';
+import { askUpstream, withLength, type Upstream } from './upstream.ts';
 
 /** The resolver's address inside every pod of a user-defined network, as Docker has it. */
 export const RESOLVER_ADDRESS = '127.0.0.11';
@@ -15,7 +15,7 @@ const TCP_IDLE_MS = 10_000;
 export interface ResolverOptions {
   names: Names;
   /** Servers for outside names; none for a pod that has no way out. */
-  upstreams: (podId: string) => string[];
+  upstreams: (podId: string) => Upstream[];
   /** Whether the address belongs to this network's subnets. */
   inSubnet: (networkId: string, address: string) => boolean;
   log: Logger;

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
-import { createSocket } from 'node:dgram';
+import { createSocket, type Socket } from 'node:dgram';
 import { connect } from 'node:net';
+import { NetworkJob } from '../../host/network-job.ts';
 import { familyOf } from '../address.ts';
 import { RCODE, isTruncated, rcodeOf, type Query } from './query.ts';
 
@@ -8,13 +9,19 @@ const UDP_TIMEOUT_MS = 2_500;
 const TCP_TIMEOUT_MS = 4_000;
 const ROUNDS = 2;
 
+export interface Upstream {
+  address: string;
+  /** Asked from inside this namespace: the address means something else there. Absent: from the daemon's own. */
+  netns?: string;
+}
+
 /**
- * Asks the servers in turn, from the daemon's own namespace, until one gives an answer that says something. A cut
- * answer is asked for again by TCP. Undefined when none answered.
+ * Asks the servers in turn until one gives an answer that says something. A cut answer is asked for again by TCP.
+ * Undefined when none answered.
  */
 export async function askUpstream(
   query: Query,
-  servers: readonly string[],
+  servers: readonly Upstream[],
   options: { tcp: boolean; port?: number; signal: AbortSignal },
 ): Promise<Buffer | undefined> {
   const port = options.port ?? 53;
@@ -25,7 +32,7 @@ export async function askUpstream(
       const reply = await askOne(query, server, port, options).catch(() => undefined);
       if (reply === undefined) continue;
       last = reply;
-      if (rcodeOf(reply) !== RCODE.serverFailure && rcodeOf(reply) !== 5) return reply;
+      if (rcodeOf(reply) !== RCODE.serverFailure && rcodeOf(reply) !== RCODE.refused) return reply;
     }
   }
   return last;
@@ -33,27 +40,30 @@ export async function askUpstream(
 
 async function askOne(
   query: Query,
-  server: string,
+  server: Upstream,
   port: number,
   { tcp, signal }: { tcp: boolean; signal: AbortSignal },
 ): Promise<Buffer> {
   // A fresh id and a fresh port for each question: both have to be guessed to forge an answer.
   const packet = Buffer.from(query.raw);
   packet.writeUInt16BE(randomInt(0x10000), 0);
-  if (tcp) return askTcp(packet, server, port, signal);
+  // A socket made in another namespace cannot be connected by TCP from here: what came by UDP has to do.
+  if (server.netns !== undefined) return askUdp(packet, server, port, signal);
+  if (tcp) return askTcp(packet, server.address, port, signal);
   const reply = await askUdp(packet, server, port, signal);
   if (!isTruncated(reply)) return reply;
-  return askTcp(packet, server, port, signal).catch(() => reply);
+  return askTcp(packet, server.address, port, signal).catch(() => reply);
 }
 
-function askUdp(packet: Buffer, server: string, port: number, signal: AbortSignal): Promise<Buffer> {
+async function askUdp(packet: Buffer, server: Upstream, port: number, signal: AbortSignal): Promise<Buffer> {
+  const { address, netns } = server;
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
-  const socket = createSocket({ type: familyOf(server) === 'ipv4' ? 'udp4' : 'udp6', signal });
-  const timer = setTimeout(() => reject(new Error(`${server} did not answer`)), UDP_TIMEOUT_MS);
+  const socket = netns === undefined ? createUdp(address, signal) : await createUdpIn(netns, address, signal);
+  const timer = setTimeout(() => reject(new Error(`${address} did not answer`)), UDP_TIMEOUT_MS);
   socket.on('error', reject);
   socket.on('close', () => reject(new Error('closed')));
   // Connected: the kernel lets nobody else's packets in, and tells when nothing listens there.
-  socket.connect(port, server, () => socket.send(packet));
+  socket.connect(port, address, () => socket.send(packet));
   socket.on('message', (reply) => {
     if (isReplyTo(packet, reply)) resolve(reply);
   });
@@ -62,6 +72,18 @@ function askUdp(packet: Buffer, server: string, port: number, signal: AbortSigna
     socket.removeAllListeners('close');
     if (!signal.aborted) socket.close();
   });
+}
+
+function createUdp(address: string, signal: AbortSignal): Socket {
+  return createSocket({ type: familyOf(address) === 'ipv4' ? 'udp4' : 'udp6', signal });
+}
+
+async function createUdpIn(netns: string, address: string, signal: AbortSignal): Promise<Socket> {
+  const family = familyOf(address);
+  const any = Buffer.alloc(family === 'ipv4' ? 4 : 16);
+  const job = new NetworkJob().enter(netns).socket({ family, type: 'udp', address: any, port: 0 });
+  const { sockets } = await job.run();
+  return createUdp(address, signal).bind({ fd: sockets[0]!.fd });
 }
 
 function askTcp(packet: Buffer, server: string, port: number, signal: AbortSignal): Promise<Buffer> {
