@@ -8,11 +8,9 @@
  */
 #include "isle.h"
 #include <dirent.h>
-#include <linux/fs.h>
 #include <linux/openat2.h>
 #include <stdlib.h>
 #include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -508,33 +506,6 @@ static napi_value tree_start_writing(napi_env env, napi_callback_info info) {
                                       SYNC_FILE_RANGE_WRITE));
 }
 
-/*
- * spreadDirectories(path): marks a directory as the top of a hierarchy (chattr +T), so that ext4 gives each directory made in it
- * a block group of its own instead of its parent's. Without it, whoever unpacks soon after a deletion searches through all
- * inodes deleted in that group in the last minutes (recently_deleted() in fs/ext4/ialloc.c): many times slower.
- */
-static napi_value tree_spread_directories(napi_env env, napi_callback_info info) {
-  call_t c;
-  char path[NAME_SIZE];
-  long flags = 0; /* The ioctl's type says long, the kernel reads and writes an int. */
-  call_read(&c, env, info);
-  int bad = arg_name(&c, 0, path);
-  if (bad) return number(env, -bad);
-  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return outcome(env, fd);
-  int result = ioctl(fd, FS_IOC_GETFLAGS, &flags);
-  if (result == 0) {
-    flags |= FS_TOPDIR_FL;
-    result = ioctl(fd, FS_IOC_SETFLAGS, &flags);
-  }
-  int saved = errno;
-  close(fd);
-  /* Other file systems know no such thing. */
-  if (result < 0 && (saved == ENOTTY || saved == EOPNOTSUPP || saved == EINVAL || saved == ENOSYS)) return number(env, 0);
-  errno = saved;
-  return outcome(env, result);
-}
-
 /* --- asynchronous calls, for the main thread --- */
 
 /* Removes `a[0]` and everything below it. */
@@ -682,7 +653,6 @@ void isle_init_tree(napi_env env, napi_value exports) {
       {"treeRename", tree_rename},     {"treeRemove", tree_remove},        {"treeSeek", tree_seek},
       {"treeCopyRange", tree_copy_range},{"treeSyncfs", tree_syncfs},
       {"treeStartWriting", tree_start_writing},
-      {"treeSpreadDirectories", tree_spread_directories},
   };
   ISLE_REGISTER(env, exports, async_calls);
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {

@@ -65,7 +65,6 @@ interface Calls {
   treeCopyRange(from: number, to: number, offset: number, length: number): number;
   treeSyncfs(fd: number): number;
   treeStartWriting(fd: number, offset: number, length: number): number;
-  treeSpreadDirectories(path: string): number;
 }
 
 export const tree: Calls = nativeCalls<Calls>()(
@@ -94,7 +93,6 @@ export const tree: Calls = nativeCalls<Calls>()(
   'treeCopyRange',
   'treeSyncfs',
   'treeStartWriting',
-  'treeSpreadDirectories',
 );
 
 export const AT_FDCWD = -100;
@@ -169,15 +167,6 @@ export function openTree(path: string): number {
     'open',
     bytes,
   );
-}
-
-/**
- * Makes ext4 spread the directories that are made in `path` over the disk. Each is a tree of its own here, and unpacking one
- * soon after another was deleted is many times faster that way. Other file systems do nothing. May be called on any thread.
- */
-export function spreadDirectories(path: string): void {
-  const bytes = Buffer.from(path, 'utf8').toString('latin1');
-  must(tree.treeSpreadDirectories(bytes), 'ioctl', bytes);
 }
 
 export function xattrsOf(fd: number, path: string): Map<string, Buffer> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -271,6 +271,44 @@ test('a container’s changes become a layer: new, changed and deleted files', a
   const other = await setUp(t);
   assert.equal((await other.load(saved))[0]!.id, image.id);
   assert.equal(existsSync(join(await rootOf(other, image.id), 'etc/gone')), false);
+});
+
+test('a directory that a layer does not describe keeps what the layers below say of it', async (t) => {
+  const bench = await setUp(t);
+  const directory = (name: string, mode: number, uid: number): Buffer =>
+    tarHeader({
+      ...emptyEntry,
+      type: 'directory',
+      name,
+      mode,
+      uid,
+      mtime: { seconds: 12345, nanoseconds: 0 },
+    });
+  const base = Buffer.concat([directory('tmp/', 0o1777, 5), directory('opt/', 0o711, 7), tarEnd()]);
+  const top = tar({ 'tmp/file': 'x', 'opt/new/file': 'y' });
+  const config = JSON.stringify({
+    architecture: 'amd64',
+    os: 'linux',
+    rootfs: { type: 'layers', diff_ids: [digestOf(base), digestOf(top)] },
+  });
+  const [image] = await bench.load(
+    tar({
+      base,
+      top,
+      'config.json': config,
+      'manifest.json': JSON.stringify([
+        { Config: 'config.json', RepoTags: ['a:1'], Layers: ['base', 'top'] },
+      ]),
+    }),
+  );
+  const root = await rootOf(bench, image!.id);
+  const of = (name: string): unknown[] => {
+    const { mode, uid, mtimeMs } = statSync(join(root, name));
+    return [mode & 0o7777, uid, mtimeMs];
+  };
+  assert.deepEqual(of('tmp'), [0o1777, 5, 12_345_000]);
+  assert.deepEqual(of('opt'), [0o711, 7, 12_345_000]);
+  assert.deepEqual(of('opt/new').slice(0, 2), [0o755, 0]);
 });
 
 test('committing a container that changed nothing adds no layer', async (t) => {

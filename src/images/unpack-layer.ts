@@ -37,7 +37,8 @@ export async function unpackLayer(
     failpoint('images.unpack.after');
     await Promise.all((until ?? []).filter((below) => below !== undefined));
     signal?.throwIfAborted();
-    await snapshots.commitLayer(layer.chainId, { parent, diffId, size: unpacked.size });
+    const { size, implied } = unpacked;
+    await snapshots.commitLayer(layer.chainId, { parent, diffId, size, implied });
   } catch (error) {
     await directory.abandon();
     throw error;

@@ -112,7 +112,7 @@ function reportHidden(upper: number, hidden: number[], path: string, changes: Ch
 }
 
 /** What the layers below show under one name. */
-class LowerView implements Disposable {
+export class LowerView implements Disposable {
   /** Undefined when they show nothing. */
   readonly stat: TreeStat | undefined;
   readonly #name: string;

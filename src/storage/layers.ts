@@ -91,6 +91,13 @@ export class Layers {
     return { path: join(path, 'diff'), abandon };
   }
 
+  /** The directory that `begin` gave out. */
+  begunPath(chainId: string): string {
+    const begun = this.#begun.get(chainId);
+    if (begun === undefined) throw isleError('internal', { message: `layer ${chainId} was not begun` });
+    return join(begun.path, 'diff');
+  }
+
   async commit(chainId: string, layer: { parent?: string; diffId: string; size: number }): Promise<void> {
     const begun = this.#begun.get(chainId);
     if (begun === undefined) throw isleError('internal', { message: `layer ${chainId} was not begun` });

@@ -11,7 +11,7 @@ import type { Logger } from '../lib/log.ts';
 import { Rollback } from '../lib/rollback.ts';
 import type { Store, Table } from '../lib/table.ts';
 import { Layers, type LayerRecord } from './layers.ts';
-import type { Snapshots } from './snapshots.ts';
+import type { NewLayer, Snapshots } from './snapshots.ts';
 import { createStorageWorkers, type StorageWorkers } from './storage-workers.ts';
 import { Trash } from './trash.ts';
 
@@ -50,7 +50,6 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     empty: join(dataRoot, 'snapshots', '.empty'),
   };
   for (const path of Object.values(paths)) mkdirSync(path, { recursive: true, mode: 0o700 });
-  for (const path of [paths.layers, paths.snapshots]) spreadDirectories(path);
   for (const path of [paths.layers, paths.snapshots]) spreadDirectories(path);
   // As the kernel's mount table names them.
   paths.mounts = realpathSync(paths.mounts);
@@ -94,8 +93,15 @@ class OverlaySnapshots implements Snapshots {
     return this.#layers.begin(chainId);
   }
 
-  commitLayer(chainId: string, layer: { parent?: string; diffId: string; size: number }): Promise<void> {
-    return this.#layers.commit(chainId, layer);
+  async commitLayer(chainId: string, { implied, ...layer }: NewLayer): Promise<void> {
+    if (implied && implied.length > 0 && layer.parent !== undefined && !this.hasLayer(chainId)) {
+      await this.#workers.dressImplied(
+        this.#layers.begunPath(chainId),
+        this.#layers.stack(layer.parent),
+        implied,
+      );
+    }
+    await this.#layers.commit(chainId, layer);
   }
 
   async removeLayer(chainId: string): Promise<void> {

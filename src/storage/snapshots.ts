@@ -16,9 +16,11 @@ export interface Snapshots {
 
   /**
    * Makes an unpacked layer visible under its chain id. `size` is its unpacked size in bytes. A crash of the engine keeps
-   * it; it is written to the disk behind this, and `recover` drops what a power cut came before.
+   * it; it is written to the disk behind this, and `recover` drops what a power cut came before. `implied`: directories
+   * (byte strings) that its archive did not describe; they take after those of the layers below, lest `/tmp` lose its
+   * mode because something was put into it.
    */
-  commitLayer(chainId: string, layer: { parent?: string; diffId: string; size: number }): Promise<void>;
+  commitLayer(chainId: string, layer: NewLayer): Promise<void>;
 
   /** Throws `conflict` while another layer or a snapshot stands on it. */
   removeLayer(chainId: string): Promise<void>;
@@ -61,4 +63,11 @@ export interface Snapshots {
 
   /** Resolves when everything removed so far is off the disk. */
   settled(): Promise<void>;
+}
+
+export interface NewLayer {
+  parent?: string;
+  diffId: string;
+  size: number;
+  implied?: string[];
 }

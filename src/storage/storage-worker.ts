@@ -6,6 +6,7 @@ import { serveThread } from '../lib/threads.ts';
 import { ThreadReceiver, ThreadSender } from '../lib/thread-streams.ts';
 import { extractInto, makePlace, packPath, statPath, type ExtractRequest } from './copy-paths.ts';
 import { fillDirectory } from './fill.ts';
+import { dressImplied } from './implied.ts';
 import { layerChanges, layerEntry } from './diff.ts';
 import { textOf, type TarEntry } from '../lib/tar/entry.ts';
 
@@ -16,6 +17,7 @@ export type StorageJob =
   | { kind: 'stat'; root: string; path: string }
   | { kind: 'pack'; root: string; path: string; port: MessagePort }
   | { kind: 'extract'; request: ExtractRequest; port: MessagePort }
+  | { kind: 'dressImplied'; upper: string; lowers: string[]; paths: string[] }
   | { kind: 'makePlace'; root: string; path: string; directory: boolean }
   | { kind: 'fill'; root: string; path: string; target: string };
 
@@ -35,6 +37,8 @@ async function work(job: StorageJob, onProgress: (value: unknown) => void): Prom
       return sending(job.port, (sender) => packPath(job.root, job.path, sender, onProgress));
     case 'extract':
       return extractInto(job.request, new ThreadReceiver(job.port));
+    case 'dressImplied':
+      return dressImplied(job.upper, job.lowers, job.paths);
     case 'makePlace':
       return makePlace(job.root, job.path, job.directory);
     case 'fill':

@@ -12,6 +12,8 @@ const threads = 8;
 /** The jobs on file trees that are too long for the event loop. Errors are system errors or TarErrors. */
 export interface StorageWorkers {
   changes(upper: string, lowers: string[]): Promise<{ path: string; kind: 0 | 1 | 2 }[]>;
+  /** Gives directories of an upper directory the owner, mode, time and xattrs of those below. */
+  dressImplied(upper: string, lowers: string[], paths: string[]): Promise<void>;
   layerTar(upper: string, lowers: string[]): Readable;
   exportTar(root: string): Readable;
   stat(root: string, path: string): Promise<FoundPath>;
@@ -33,6 +35,8 @@ export function createStorageWorkers(): StorageWorkers {
   return {
     changes: async (upper, lowers) =>
       (await run({ kind: 'changes', upper, lowers })) as { path: string; kind: 0 | 1 | 2 }[],
+    dressImplied: async (upper, lowers, paths) =>
+      void (await run({ kind: 'dressImplied', upper, lowers, paths })),
     layerTar: (upper, lowers) => sentBy(pool, (port) => ({ kind: 'layerTar', upper, lowers, port })).tar,
     exportTar: (root) => sentBy(pool, (port) => ({ kind: 'export', root, port })).tar,
     stat: async (root, path) => (await run({ kind: 'stat', root, path })) as FoundPath,

@@ -3,6 +3,8 @@ import { inRoot, must, statAt, tree } from '../tree.ts';
 
 const openDirectory = constants.O_RDONLY | constants.O_DIRECTORY;
 const cached = 64;
+/** An archive that leaves out more of its directories is not made for being told about them. */
+const impliedLimit = 20_000;
 
 /**
  * Open descriptors of the directories of a tree by their path, resolved by the kernel inside the root. The kernel
@@ -16,6 +18,8 @@ export class Directories implements Disposable {
   readonly #prefix: string;
   readonly #open = new Map<string, number>();
   readonly #replace: (parent: number, name: string, path: string) => number | undefined;
+  /** Directories that were made because something lies in them. */
+  readonly implied = new Set<string>();
 
   /**
    * Paths start at `base` inside `root`; absolute symlinks at the root. `replace` may put a directory where something
@@ -59,6 +63,7 @@ export class Directories implements Disposable {
       must(fd, 'open', path);
     } else {
       must(fd, 'mkdir', path);
+      if (this.implied.size < impliedLimit) this.implied.add(path);
     }
     this.keep(path, fd);
     return fd;

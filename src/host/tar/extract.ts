@@ -54,6 +54,11 @@ export class TarExtractor implements TarHandler, Disposable {
     this.#file.end();
   }
 
+  /** Directories that the archive has members in, but does not describe: they belong to root and have mode 755. */
+  get implied(): string[] {
+    return [...this.#directories.implied];
+  }
+
   /** Sets the times of the directories, which their children changed. */
   finish(): void {
     for (const [path, time] of this.#times) {
@@ -113,6 +118,7 @@ export class TarExtractor implements TarHandler, Disposable {
     }
     must(fd, 'mkdir', path);
     this.#directories.keep(path, fd);
+    this.#directories.implied.delete(path);
     this.#dressDirectory(entry, fd, path);
   }
 

@@ -18,6 +18,8 @@ export interface Unpacked {
   diffId: string;
   /** Apparent bytes of its files. */
   size: number;
+  /** Directories that the layer has members in, but does not describe, as byte strings. */
+  implied: string[];
 }
 
 if (parentPort) serveThread<UnpackJob>(parentPort, unpackLayer);
@@ -35,7 +37,7 @@ export async function unpackLayer(job: UnpackJob, onProgress: (bytes: number) =>
     }
     reader.end();
     extractor.finish();
-    return { diffId: `sha256:${hash.digest('hex')}`, size: extractor.size };
+    return { diffId: `sha256:${hash.digest('hex')}`, size: extractor.size, implied: extractor.implied };
   } finally {
     tree.treeClose(root);
   }
