@@ -48,22 +48,28 @@ async function events(engine: Engine, call: Call): Promise<Reply> {
   const past = filter.since !== undefined || filter.until !== undefined ? engine.events.past(filter) : [];
   const unsubscribe = engine.events.subscribe({ ...filter, since: undefined }, send);
   past.forEach(send);
-  const timer = filter.until === undefined ? undefined : endAt(filter.until, end.resolve);
+  const callOff = filter.until === undefined ? undefined : endAt(filter.until, end.resolve);
   signal.addEventListener('abort', () => end.resolve(), { once: true });
   if (signal.aborted) end.resolve();
   await end.promise;
   unsubscribe();
-  clearTimeout(timer);
+  callOff?.();
   if (!response.destroyed) response.end();
   return 'taken';
 }
 
-function endAt(until: string, end: () => void): NodeJS.Timeout {
-  const left = Number(BigInt(until) / 1_000_000n) - Date.now();
-  // Timers of more than 24 days fire at once: a stream that long is given a new look each day.
+/** Calls `end` at that time; returns the way to call it off. */
+function endAt(until: string, end: () => void): () => void {
+  // Timers of more than 24 days fire at once: a wait that long takes a new look each day.
   const day = 86_400_000;
-  const timer = setTimeout(() => (left > day ? endAt(until, end) : end()), Math.max(0, Math.min(left, day)));
-  return timer.unref();
+  let timer: NodeJS.Timeout;
+  const look = (): void => {
+    const left = Number(BigInt(until) / 1_000_000n) - Date.now();
+    if (left <= 0) end();
+    else timer = setTimeout(look, Math.min(left, day)).unref();
+  };
+  look();
+  return () => clearTimeout(timer);
 }
 
 /** With the nanoseconds written digit by digit: they do not fit a double. */

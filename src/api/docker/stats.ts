@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerStats, Engine } from '../../engine/engine.ts';
 import { zeroTime } from '../../engine/model.ts';
 import type { BlkioEntry, RuntimeStats } from '../../engine/runtime.ts';
@@ -20,7 +21,7 @@ async function stats(engine: Engine, call: Call): Promise<Reply> {
   if (!call.query.flag('stream', true)) {
     const first = await sample();
     if (!first || call.query.flag('one-shot')) return json(renderStats(id, name, first, undefined));
-    await pause(interval, signal);
+    await sleep(interval, undefined, { signal });
     return json(renderStats(id, name, await sample(), first));
   }
   const response = call.stream('application/json');
@@ -30,7 +31,7 @@ async function stats(engine: Engine, call: Call): Promise<Reply> {
       const current = await sample();
       await write(response, `${JSON.stringify(renderStats(id, name, current, previous))}\n`, signal);
       previous = current;
-      await pause(interval, signal);
+      await sleep(interval, undefined, { signal });
     }
   } catch (error) {
     // The container was removed: that is the end of its numbers.
@@ -42,14 +43,6 @@ async function stats(engine: Engine, call: Call): Promise<Reply> {
 
 function gone(engine: Engine, id: string): boolean {
   return !engine.containers.list().some((container) => container.id === id);
-}
-
-async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, milliseconds);
-  signal.addEventListener('abort', () => resolve(), { once: true });
-  await promise;
-  clearTimeout(timer);
 }
 
 /** A container that does not run has its names and zeroes. */

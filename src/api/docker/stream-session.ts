@@ -24,10 +24,13 @@ export async function serveStreams(socket: Duplex, streams: Streams, options: Se
   const gone = new AbortController();
   const activity = { last: performance.now(), blocked: 0 };
   const left = Promise.withResolvers<never>();
-  socket.once('close', () => {
+  const leave = (): void => {
     gone.abort(new DOMException('the client is gone', 'AbortError'));
     left.reject(gone.signal.reason);
-  });
+  };
+  socket.once('close', leave);
+  // It may have gone while the process was being connected.
+  if (socket.destroyed) leave();
   socket.once('end', () => probe(socket));
   const output = Promise.all([
     pump(streams.stdout, options.stdout, 'stdout', socket, options, activity, gone.signal),
