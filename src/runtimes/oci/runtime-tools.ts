@@ -2,7 +2,7 @@ import { access, constants } from 'node:fs/promises';
 import { basename, delimiter, isAbsolute, join } from 'node:path';
 import { sealedCopy } from '../../host/sealed-file.ts';
 import { isleError } from '../../lib/errors.ts';
-import type { OciConfig } from './runtime.ts';
+import type { OciConfig } from './parts.ts';
 
 export interface RuntimeTools {
   conmon: string;

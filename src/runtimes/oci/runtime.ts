@@ -12,14 +12,11 @@ import type {
   TerminalSize,
   Workload,
 } from '../../engine/runtime.ts';
-import type { Cgroups } from '../../host/cgroup/cgroup.ts';
-import { detectCgroups } from '../../host/cgroup/detect.ts';
 import { closeFd } from '../../host/paths.ts';
 import { run } from '../../host/run.ts';
-import { bootId, startTimeOf } from '../../host/process.ts';
+import { startTimeOf } from '../../host/process.ts';
 import { errnoOf, isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
-import type { Logger } from '../../lib/log.ts';
 import { Rollback } from '../../lib/rollback.ts';
 import { type Monitor, MonitorFailure, type MonitorTools, startMonitor } from './conmon.ts';
 import { Container, type ContainerOptions } from './container.ts';
@@ -27,77 +24,21 @@ import { reopenLogFile, resizeTerminal } from './control.ts';
 import { checkWorkingDirectory } from './cwd-guard.ts';
 import { startExec } from './exec.ts';
 import { openGate } from './gate.ts';
-import { hostLimits } from './host-limits.ts';
-import { type Layout, layoutOf } from './layout.ts';
-import { NumberFiles } from './number-files.ts';
+import { type OciConfig, type OciRuntimeOptions, openParts, type Parts } from './parts.ts';
 import { readRecord, recordOf, writeRecord } from './record.ts';
 import { readRootFile } from './root-files.ts';
 import { findRemains } from './recovery.ts';
 import { killContainer, killRemains, removeFiles } from './removal.ts';
 import { runtimeFailure } from './runtime-failure.ts';
-import { findTools, type RuntimeTools } from './runtime-tools.ts';
-import { SeccompFilters } from './seccomp-filters.ts';
 import { mountSharedMemory, sharedMemoryOf } from './shared-memory.ts';
-import { hostCapabilities } from './spec-capabilities.ts';
-import { defaultProfilePath, seccompProfiles } from './spec-seccomp.ts';
-import { securityHost } from './spec-security.ts';
-import { type SpecHost, specOf } from './spec.ts';
+import { specOf } from './spec.ts';
 import { updateLimits } from './update.ts';
 
-export interface OciConfig {
-  /** `crun` or `runc`, or an absolute path of one of them. */
-  runtime?: string;
-  conmon?: string;
-  init?: string;
-  seccompProfile?: string;
-}
-
-export interface OciRuntimeOptions {
-  runRoot: string;
-  dataRoot: string;
-  instance: string;
-  config: OciConfig;
-  log: Logger;
-}
+export type { OciConfig, OciRuntimeOptions };
 
 /** The Runtime contract with crun (or runc) and conmon. Resolves when the host's tools and cgroups are known. */
 export async function createOciRuntime(options: OciRuntimeOptions): Promise<OciRuntime> {
-  const layout = layoutOf(options.runRoot, options.instance);
-  const capabilities = hostCapabilities();
-  const [tools, cgroups] = await Promise.all([findTools(options.config), detectCgroups()]);
-  await Promise.all([
-    mkdir(layout.bundles, { recursive: true, mode: 0o700 }),
-    mkdir(layout.state, { recursive: true, mode: 0o700 }),
-    mkdir(layout.terminals, { recursive: true, mode: 0o700 }),
-  ]);
-  await forgetPids(layout.pids);
-  const onError = (error: Error) => options.log.error({ err: error }, 'cannot watch for files');
-  const [exits, pids, filters, limits] = await Promise.all([
-    NumberFiles.open(layout.exits, onError),
-    NumberFiles.open(layout.pids, onError),
-    SeccompFilters.open(layout.filters, tools.runtime),
-    hostLimits(cgroups, capabilities.has('CAP_SYS_RESOURCE')),
-  ]);
-  const host: SpecHost = {
-    capabilities,
-    limits,
-    security: securityHost(),
-    seccomp: seccompProfiles(options.config.seccompProfile ?? defaultProfilePath),
-    initPath: tools.init,
-  };
-  return new OciRuntime({ ...options, layout, tools, cgroups, exits, pids, filters, host, boot: bootId() });
-}
-
-interface Parts extends OciRuntimeOptions {
-  layout: Layout;
-  tools: RuntimeTools;
-  cgroups: Cgroups;
-  exits: NumberFiles;
-  /** Of processes executed in containers. */
-  pids: NumberFiles;
-  filters: SeccompFilters;
-  host: SpecHost;
-  boot: string;
+  return new OciRuntime(await openParts(options));
 }
 
 export class OciRuntime implements Runtime {
@@ -331,12 +272,6 @@ export class OciRuntime implements Runtime {
         message: `${tools.kind} ${command} ${args[0]}: ${result.stderr.trim()}`,
       });
   }
-}
-
-/** Those of an earlier daemon's execs. */
-async function forgetPids(directory: string): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  await Promise.all((await readdir(directory)).map((name) => rm(join(directory, name), { force: true })));
 }
 
 async function makeBundle(bundle: string, id: string): Promise<void> {
