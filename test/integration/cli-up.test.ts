@@ -70,7 +70,8 @@ describe('isle up and isle down', () => {
   test('down leaves containers running, a new up finds them; --stop-workloads stops them first', async () => {
     await ok('up', '-q');
     await call('', ['load', '-q'], { env, input: busyboxArchive() });
-    await ok('run', '-d', '--name', 'steady', 'busybox', 'sleep', '1000');
+    const script = 'trap "exit 0" TERM; while :; do sleep 0.1; done';
+    await ok('run', '-d', '--name', 'steady', 'busybox', 'sh', '-c', script);
     const pid = await ok('inspect', '-f', '{{.State.Pid}}', 'steady');
     assert.match(await ok('down'), /1 container runs on: steady/);
     assert.ok(existsSync(`/proc/${pid}`));

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { ContainerSummary } from '../client/types.ts';
 import { Client } from '../client/client.ts';
 import { defineCommand } from '../command.ts';
@@ -37,6 +38,10 @@ export const command = defineCommand({
     const responds = await answers(place.socket);
     if (flags.purge) {
       const question = `${err.paint.yellow('WARNING!')} This will remove all containers, images, volumes and networks of "${place.instance}", and ${place.dataRoot}.\nAre you sure you want to continue?`;
+      if (pid === undefined && !existsSync(place.dataRoot) && !existsSync(place.runRoot)) {
+        out.line('There is nothing to remove.');
+        return 0;
+      }
       if (!flags.force && !(await confirm(err, question))) return 1;
       if (!responds)
         throw new Failure('the engine must run to take everything away cleanly', {

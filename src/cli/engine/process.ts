@@ -39,16 +39,16 @@ async function holds(pid: number, path: string): Promise<boolean> {
   }
 }
 
-/** Resolves to whether the process ended within `timeout` milliseconds. It is not a child of ours: the kernel tells us nothing. */
+/**
+ * Resolves to whether the process ended within `timeout` milliseconds. It is not a child of ours, so the kernel
+ * tells us nothing; whose child it is may take its time to reap it.
+ */
 export async function hasEnded(pid: number, timeout: number): Promise<boolean> {
   const deadline = performance.now() + timeout;
   while (performance.now() < deadline) {
-    try {
-      process.kill(pid, 0);
-    } catch (error) {
-      if (errnoOf(error) === 'ESRCH') return true;
-      throw error;
-    }
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+    const state = stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3);
+    if (stat === '' || state === 'Z' || state === 'X') return true;
     await sleep(20);
   }
   return false;
