@@ -34,7 +34,7 @@ export function containerRoutes(engine: Engine, config: ApiConfig): Route[] {
       async handle(call) {
         const container = containers.get(call.param('id'));
         const size = call.query.flag('size') ? await containers.size(container.id) : undefined;
-        return json(renderContainer(container, networkLookup(engine), config.dataRoot, size));
+        return json(renderContainer(container, networkLookup(engine, call.version), config.dataRoot, size));
       },
     },
     {
@@ -113,7 +113,7 @@ function onlyImagesAreMissing(error: unknown): never {
 async function listContainers(engine: Engine, call: Call): Promise<Reply> {
   const { query } = call;
   const filters = parseFilters(query, containerFilters);
-  const lookup = networkLookup(engine);
+  const lookup = networkLookup(engine, call.version);
   const limit = listLimit(query);
   // Asking for a number, or for a state, means all of them.
   const all = query.flag('all') || limit > 0 || filters.status !== undefined;

@@ -1,5 +1,6 @@
 import type { Engine } from '../../engine/engine.ts';
 import { isleError } from '../../lib/errors.ts';
+import type { ApiVersion } from '../http/api-version.ts';
 import type { Call } from '../http/call.ts';
 import { json, type Reply } from '../http/reply.ts';
 import { networkLookup } from './network-lookup.ts';
@@ -17,8 +18,8 @@ export async function diskUsage(engine: Engine, call: Call): Promise<Reply> {
     throw isleError('invalidParameter', { message: `unknown object type: ${wrong} (${types.join(', ')})` });
   const wants = (type: string): boolean => asked.length === 0 || asked.includes(type);
   const [images, containers, volumes] = await Promise.all([
-    wants('image') ? imageUsage(engine) : undefined,
-    wants('container') ? containerUsage(engine) : undefined,
+    wants('image') ? imageUsage(engine, call.version) : undefined,
+    wants('container') ? containerUsage(engine, call.version) : undefined,
     wants('volume') ? volumeUsage(engine) : undefined,
   ]);
   return json({
@@ -30,20 +31,26 @@ export async function diskUsage(engine: Engine, call: Call): Promise<Reply> {
   });
 }
 
-async function imageUsage(engine: Engine): Promise<{ LayersSize: number; Images: object[] }> {
+async function imageUsage(
+  engine: Engine,
+  version: ApiVersion,
+): Promise<{ LayersSize: number; Images: object[] }> {
   const { total, perImage } = await engine.images.usage();
   const users = Map.groupBy(engine.containers.list(), (container) => container.imageId);
-  const images = engine.images.list().map((image) =>
-    renderImageSummary(image, {
-      shared: perImage.get(image.id)?.shared ?? 0,
-      containers: users.get(image.id)?.length ?? 0,
-    }),
-  );
+  const images = engine.images
+    .list()
+    .map((image) =>
+      renderImageSummary(
+        image,
+        { shared: perImage.get(image.id)?.shared ?? 0, containers: users.get(image.id)?.length ?? 0 },
+        version,
+      ),
+    );
   return { LayersSize: total, Images: images };
 }
 
-async function containerUsage(engine: Engine): Promise<object[]> {
-  const lookup = networkLookup(engine);
+async function containerUsage(engine: Engine, version: ApiVersion): Promise<object[]> {
+  const lookup = networkLookup(engine, version);
   return await Promise.all(
     engine.containers
       .list()

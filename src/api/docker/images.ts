@@ -52,7 +52,11 @@ async function listImages(engine: Engine, call: Call): Promise<Reply> {
   const usage = call.query.flag('shared-size') ? await engine.images.usage() : undefined;
   return json(
     found.map((image) =>
-      renderImageSummary(image, { shared: usage?.perImage.get(image.id)?.shared ?? -1, containers: -1 }),
+      renderImageSummary(
+        image,
+        { shared: usage?.perImage.get(image.id)?.shared ?? -1, containers: -1 },
+        call.version,
+      ),
     ),
   );
 }

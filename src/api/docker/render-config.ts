@@ -1,9 +1,10 @@
 import type { Container, HealthCheck } from '../../engine/model.ts';
+import type { ApiVersion } from '../http/api-version.ts';
 import { portName } from './render-ports.ts';
 import { renderVolumes } from './render-mounts.ts';
 
 /** `Config` of inspect: what was asked for and the image's say, merged. */
-export function renderConfig(container: Container): object {
+export function renderConfig(container: Container, version: ApiVersion): object {
   const { spec } = container;
   const exposed = container.exposedPorts;
   return {
@@ -28,6 +29,8 @@ export function renderConfig(container: Container): object {
     // Left out when there is none: an empty list would mean "reset" to whoever sends it back.
     ...(spec.entrypoint && { Entrypoint: spec.entrypoint }),
     ...(spec.networkDisabled && { NetworkDisabled: true }),
+    // Since 1.44 it belongs to each network.
+    ...(version < 44 && spec.macAddress && { MacAddress: spec.macAddress }),
     OnBuild: null,
     Labels: container.labels,
     ...((spec.stopSignal ?? container.stopSignal) !== 'SIGTERM' && {

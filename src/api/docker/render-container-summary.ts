@@ -15,7 +15,8 @@ export function renderContainerSummary(
     Names: [`/${container.name}`],
     Image: spec.image,
     ImageID: container.imageId,
-    ...(container.imageManifest && { ImageManifestDescriptor: container.imageManifest }),
+    ...(container.imageManifest &&
+      lookup.version >= 48 && { ImageManifestDescriptor: container.imageManifest }),
     Command: [process.path, ...process.args].join(' '),
     Created: Math.floor(Date.parse(container.createdAt) / 1000),
     Ports: renderPortList(container.exposedPorts, lookup.attachment(container.id)?.ports ?? []),

@@ -29,7 +29,7 @@ export function renderContainer(
     RestartCount: container.state.restartCount,
     Driver: 'overlay2',
     Platform: 'linux',
-    ...(manifest && { ImageManifestDescriptor: manifest }),
+    ...(manifest && lookup.version >= 48 && { ImageManifestDescriptor: manifest }),
     MountLabel: '',
     ProcessLabel: '',
     AppArmorProfile: '',
@@ -38,7 +38,7 @@ export function renderContainer(
     GraphDriver: { Name: 'overlay2', Data: { ID: container.id } },
     ...(size && { SizeRw: size.rw, SizeRootFs: size.root }),
     Mounts: container.mounts.map(renderMountPoint),
-    Config: renderConfig(container),
+    Config: renderConfig(container, lookup.version),
     NetworkSettings: renderNetworkSettings(container, lookup),
   };
 }

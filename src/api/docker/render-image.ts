@@ -3,7 +3,11 @@ import type { ApiVersion } from '../http/api-version.ts';
 import { renderHealth } from './render-config.ts';
 
 /** One entry of `GET /images/json`; −1 stands for "not counted". */
-export function renderImageSummary(image: Image, counts: { shared: number; containers: number }): object {
+export function renderImageSummary(
+  image: Image,
+  counts: { shared: number; containers: number },
+  version: ApiVersion,
+): object {
   return {
     Id: image.id,
     ParentId: image.parentId,
@@ -11,10 +15,12 @@ export function renderImageSummary(image: Image, counts: { shared: number; conta
     RepoDigests: image.repoDigests,
     Created: seconds(image.createdAt),
     Size: image.size,
+    // Dropped in 1.44; clients before it take it for the size.
+    ...(version < 44 && { VirtualSize: image.size }),
     SharedSize: counts.shared,
     Labels: image.config.labels,
     Containers: counts.containers,
-    ...(image.manifest && { Descriptor: image.manifest }),
+    ...(version >= 48 && image.manifest && { Descriptor: image.manifest }),
   };
 }
 
@@ -22,7 +28,7 @@ export function renderImageSummary(image: Image, counts: { shared: number; conta
 export function renderImage(image: Image, version: ApiVersion): object {
   return {
     Id: image.id,
-    ...(image.manifest && { Descriptor: image.manifest }),
+    ...(version >= 48 && image.manifest && { Descriptor: image.manifest }),
     RepoTags: image.tags,
     RepoDigests: image.repoDigests,
     Parent: image.parentId,

@@ -1,9 +1,13 @@
 import type { Container, EndpointSpec } from '../../engine/model.ts';
+import { shortId } from '../../lib/ids.ts';
 import type { Attachment, Endpoint, NetworkRecord } from '../../network/network.ts';
+import type { ApiVersion } from '../http/api-version.ts';
 import { renderPortMap } from './render-ports.ts';
 
 /** What rendering needs to know of the networks there are, so that a container that does not run shows which ones it will join. */
 export interface NetworkLookup {
+  /** Of the API that the client speaks. */
+  version: ApiVersion;
   attachment(containerId: string): Attachment | undefined;
   /** By name, id or prefix; undefined when it is gone. */
   network(nameOrId: string): NetworkRecord | undefined;
@@ -44,13 +48,27 @@ export function renderEndpoints(container: Container, lookup: NetworkLookup): Re
     const network = lookup.network(nameOrId);
     const name = network?.name ?? nameOrId;
     const endpoint = endpoints.find((candidate) => candidate.networkName === name);
-    rendered.set(name, renderEndpoint(spec, endpoint, network?.id ?? ''));
+    rendered.set(
+      name,
+      renderEndpoint(withShortId(spec, container, name, lookup), endpoint, network?.id ?? ''),
+    );
   }
   for (const endpoint of endpoints) {
     if (!rendered.has(endpoint.networkName))
       rendered.set(endpoint.networkName, renderEndpoint({}, endpoint, endpoint.networkId));
   }
   return Object.fromEntries(rendered);
+}
+
+/** Before 1.45 the short id stood among the aliases of user-defined networks; since then it is a DNS name only. */
+function withShortId(
+  spec: EndpointSpec,
+  container: Container,
+  network: string,
+  { version }: NetworkLookup,
+): EndpointSpec {
+  if (version >= 45 || ['bridge', 'host', 'none'].includes(network)) return spec;
+  return { ...spec, aliases: [...(spec.aliases ?? []), shortId(container.id)] };
 }
 
 function renderEndpoint(spec: EndpointSpec, endpoint: Endpoint | undefined, networkId: string): object {

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { CheckedApi } from '../../../test/fixtures/docker-api.ts';
+import { callApi, CheckedApi } from '../../../test/fixtures/docker-api.ts';
 import { type FakeEngine, fakeEngine } from '../../../test/fixtures/fake-engine.ts';
 import { silentLog } from '../../lib/log.ts';
 import { type ApiServer, createServer } from '../http/server.ts';
@@ -187,6 +187,17 @@ test('whatever a container was asked to be, it is shown as the specification say
     await api.call('GET /containers/{id}/json', `/containers/${id}/json`);
     await api.call('DELETE /containers/{id}', `/containers/${id}?force=1`);
   }
+});
+
+test('older clients get the shapes of their version', async () => {
+  await create('old', { MacAddress: '02:42:ac:11:00:09' });
+  const get = async <T>(path: string) => (await callApi(api.socketPath, { path })).json<T>();
+  type Shape = { Config: { MacAddress?: string } };
+  assert.equal((await get<Shape>('/v1.43/containers/old/json')).Config.MacAddress, '02:42:ac:11:00:09');
+  assert.equal((await get<Shape>('/v1.44/containers/old/json')).Config.MacAddress, undefined);
+  assert.equal((await get<{ VirtualSize?: number }[]>('/v1.43/images/json'))[0]?.VirtualSize, 1000);
+  assert.equal((await get<{ VirtualSize?: number }[]>('/v1.44/images/json'))[0]?.VirtualSize, undefined);
+  await api.call('DELETE /containers/{id}', '/containers/old');
 });
 
 test('networks and volumes', async () => {
