@@ -136,13 +136,12 @@ export interface TreeStat {
   blocks: number;
 }
 
-const scratch = new Float64Array(12);
-
 /** lstat of `name` in `dir` ('' for the descriptor itself), or a negative errno. */
 export function statAt(dir: number, name: string): TreeStat | number {
-  const result = tree.treeStat(dir, name, scratch);
+  const numbers = new Float64Array(12);
+  const result = tree.treeStat(dir, name, numbers);
   if (result < 0) return result;
-  const at = (i: number): number => scratch[i]!;
+  const at = (i: number): number => numbers[i]!;
   return {
     mode: at(0),
     uid: at(1),

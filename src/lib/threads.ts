@@ -19,6 +19,12 @@ export interface PoolOptions {
   limits?: ResourceLimits;
 }
 
+/** Milliseconds that an aborted job has to stop by itself. */
+const patience = 5000;
+
+/** Told to a thread whose job is not wanted any more. */
+const abortMessage = 'isle-abort';
+
 export interface JobOptions {
   signal?: AbortSignal;
   onProgress?: (value: unknown) => void;
@@ -27,7 +33,8 @@ export interface JobOptions {
 
 /**
  * Worker threads that run one job each at a time; more jobs wait their turn. A job is a message; the thread answers with
- * {@link ThreadReply}s. Aborting ends the job's thread. A thread that dies (out of memory, a crash) fails its job only.
+ * {@link ThreadReply}s. An aborted job is asked to stop, so that it can close what it opened; a thread that does not within
+ * {@link patience} is ended. One that dies (out of memory, a crash) fails its job only.
  */
 export class ThreadPool {
   readonly #options: PoolOptions;
@@ -101,7 +108,10 @@ class Thread {
     this.#worker = new Worker(options.file, { resourceLimits: options.limits, stdin: false });
     this.#worker.unref();
     this.#worker.on('message', (reply: ThreadReply) => this.#onReply(reply));
-    this.#worker.on('error', (error: unknown) => this.#fail(error));
+    this.#worker.on('error', (error: unknown) => {
+      this.alive = false;
+      this.#fail(error);
+    });
     this.#worker.on('exit', () => {
       this.alive = false;
       this.#fail(this.#reason ?? new Error('the worker thread ended in the middle of its work'));
@@ -110,7 +120,11 @@ class Thread {
   }
 
   async run(job: unknown, { signal, onProgress, transfer }: JobOptions): Promise<unknown> {
-    const abort = (): void => void this.end(signal?.reason);
+    let impatient: NodeJS.Timeout | undefined;
+    const abort = (): void => {
+      this.#worker.postMessage(abortMessage);
+      impatient = setTimeout(() => void this.end(signal?.reason), patience).unref();
+    };
     this.#onProgress = onProgress;
     this.#worker.ref();
     const outcome = new Promise((resolve, reject) => {
@@ -122,6 +136,7 @@ class Thread {
       return await outcome;
     } finally {
       signal?.removeEventListener('abort', abort);
+      clearTimeout(impatient);
       this.#settle = this.#onProgress = undefined;
       this.#worker.unref();
     }
@@ -160,14 +175,20 @@ function revive(failure: ThreadFailure): Error {
   return failure.code === undefined ? error : Object.assign(error, { code: failure.code });
 }
 
-/** The other side: answers each message with what `work` returns or throws. */
+/** The other side: answers each message with what `work` returns or throws. `signal`: the job is not wanted any more. */
 export function serveThread<Job>(
-  port: { on(event: 'message', listener: (job: Job) => void): unknown; postMessage(value: unknown): void },
-  work: (job: Job, onProgress: (value: unknown) => void) => Promise<unknown>,
+  port: {
+    on(event: 'message', listener: (job: Job | typeof abortMessage) => void): unknown;
+    postMessage(value: unknown): void;
+  },
+  work: (job: Job, onProgress: (value: unknown) => void, signal: AbortSignal) => Promise<unknown>,
 ): void {
   const reply = (message: ThreadReply): void => port.postMessage(message);
+  let controller = new AbortController();
   port.on('message', (job) => {
-    work(job, (progress) => reply({ progress })).then(
+    if (job === abortMessage) return controller.abort();
+    controller = new AbortController();
+    work(job as Job, (progress) => reply({ progress }), controller.signal).then(
       (done) => reply({ done }),
       (error: unknown) => reply({ failed: describe(error) }),
     );

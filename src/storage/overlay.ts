@@ -57,7 +57,7 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
   const trash = new Trash(paths.trash, log);
   const layers = new Layers(paths.layers, store.table<LayerRecord>('layers'), trash, log);
   const records = store.table<SnapshotRecord>('snapshots');
-  return new OverlaySnapshots(paths, layers, records, trash, options.workers ?? createStorageWorkers());
+  return new OverlaySnapshots(paths, layers, records, trash, options.workers ?? createStorageWorkers(), log);
 }
 
 type Paths = Record<'layers' | 'snapshots' | 'trash' | 'mounts' | 'views' | 'empty', string>;
@@ -68,6 +68,7 @@ class OverlaySnapshots implements Snapshots {
   readonly #records: Table<SnapshotRecord>;
   readonly #trash: Trash;
   readonly #workers: StorageWorkers;
+  readonly #log: Logger;
   readonly #lock = new KeyedLock();
   readonly #mounted = new Set<string>();
 
@@ -77,7 +78,9 @@ class OverlaySnapshots implements Snapshots {
     records: Table<SnapshotRecord>,
     trash: Trash,
     workers: StorageWorkers,
+    log: Logger,
   ) {
+    this.#log = log;
     this.#paths = paths;
     this.#layers = layers;
     this.#records = records;
@@ -222,12 +225,27 @@ class OverlaySnapshots implements Snapshots {
       if (!target.startsWith(prefix)) continue;
       const id = target.slice(prefix.length);
       if (known.has(id)) this.#mounted.add(id);
-      else await unmount(target, { detach: true });
+      else await this.#tidy(() => unmount(target, { detach: true }));
     }
-    await sweepViews(this.#paths.views);
+    await this.#sweepViews();
     for (const id of await readdir(this.#paths.mounts)) {
-      if (!this.#mounted.has(id)) await rmdir(join(this.#paths.mounts, id));
+      if (!this.#mounted.has(id)) await this.#tidy(() => rmdir(join(this.#paths.mounts, id)));
     }
+  }
+
+  /** Roots put together for a copy that a crash interrupted. Never deletes through what is mounted: rmdir only. */
+  async #sweepViews(): Promise<void> {
+    const { views } = this.#paths;
+    const left = (await mountTable()).filter(({ target }) => target.startsWith(`${views}/`));
+    for (const { target } of left.reverse()) await this.#tidy(() => unmount(target, { detach: true }));
+    for (const name of await readdir(views)) await this.#tidy(() => rmdir(join(views, name)));
+  }
+
+  /** What cannot be cleared away must not keep the engine from starting. */
+  async #tidy(work: () => Promise<void>): Promise<void> {
+    await work().catch((err: unknown) =>
+      this.#log.warn({ err }, 'a leftover of an earlier run could not be removed'),
+    );
   }
 
   async #mountAt(id: string, target: string): Promise<void> {
@@ -287,13 +305,6 @@ class OverlaySnapshots implements Snapshots {
     const snapshot = this.#records.all().find(({ parent }) => parent === chainId);
     return snapshot && `container ${snapshot.id}`;
   }
-}
-
-/** Roots put together for a copy that a crash interrupted. Never deletes through what is mounted: rmdir only. */
-async function sweepViews(views: string): Promise<void> {
-  const left = (await mountTable()).filter(({ target }) => target.startsWith(`${views}/`));
-  for (const { target } of left.reverse()) await unmount(target, { detach: true }).catch(ignoreGone);
-  for (const name of await readdir(views)) await rmdir(join(views, name));
 }
 
 /** The root of a container has the owner and mode of its image's, which overlayfs takes from the upper directory. */

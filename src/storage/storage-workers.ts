@@ -6,8 +6,9 @@ import { workerFile } from '../lib/worker-file.ts';
 import type { ExtractRequest, FoundPath } from './copy-paths.ts';
 import type { StorageJob } from './storage-worker.ts';
 
-/** A stream occupies its thread as long as its reader takes: more than processors. */
-const threads = 8;
+/** A stream occupies its thread as long as its reader or writer takes, so that there are many, and apart from the short jobs. */
+const streamThreads = 16;
+const jobThreads = 2;
 
 /** The jobs on file trees that are too long for the event loop. Errors are system errors or TarErrors. */
 export interface StorageWorkers {
@@ -26,12 +27,15 @@ export interface StorageWorkers {
 }
 
 export function createStorageWorkers(): StorageWorkers {
-  const pool = new ThreadPool({
-    file: workerFile(import.meta.url, './storage-worker.ts'),
-    threads,
-    limits: { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32 },
-  });
-  const run = (job: StorageJob): Promise<unknown> => pool.run(job);
+  const makePool = (threads: number): ThreadPool =>
+    new ThreadPool({
+      file: workerFile(import.meta.url, './storage-worker.ts'),
+      threads,
+      limits: { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32 },
+    });
+  const jobs = makePool(jobThreads);
+  const pool = makePool(streamThreads);
+  const run = (job: StorageJob): Promise<unknown> => jobs.run(job);
   return {
     changes: async (upper, lowers) =>
       (await run({ kind: 'changes', upper, lowers })) as { path: string; kind: 0 | 1 | 2 }[],
@@ -48,7 +52,7 @@ export function createStorageWorkers(): StorageWorkers {
     makePlace: async (root, path, directory) =>
       void (await run({ kind: 'makePlace', root, path, directory })),
     fill: async (root, path, target) => (await run({ kind: 'fill', root, path, target })) as boolean,
-    close: () => pool.close(),
+    close: async () => void (await Promise.all([jobs.close(), pool.close()])),
   };
 }
 
@@ -63,6 +67,8 @@ function sentBy(
   const receiver = new ThreadReceiver(port1);
   const { promise: first, resolve, reject } = Promise.withResolvers<unknown>();
   const tar = Readable.from(receiver, { objectMode: false, highWaterMark: 1 << 20 });
+  // Destroyed before anybody read from it, the iteration that closes the port has not begun.
+  tar.once('close', () => port1.close());
   pool.run(job(port2), { transfer: [port2], onProgress: resolve }).catch((error: unknown) => {
     reject(error);
     receiver.fail(error);

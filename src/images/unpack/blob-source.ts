@@ -9,11 +9,12 @@ const reportEvery = 1 << 20;
 export async function* blobPieces(
   source: BlobSource,
   onProgress: (bytes: number) => void,
+  signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   await using file = await openSource(source);
   let reported = 0;
   for (let at = 0; at < source.size; ) {
-    const here = await available(source, at);
+    const here = await available(source, at, signal);
     const piece = await readAt(file, at, Math.min(pieceSize, here - at));
     if (piece.length === 0)
       throw new Error(`the blob ${source.path} is shorter than the ${source.size} bytes it should have`);
@@ -38,13 +39,15 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
   return buffer.subarray(0, bytesRead);
 }
 
-async function available(source: BlobSource, at: number): Promise<number> {
+async function available(source: BlobSource, at: number, signal: AbortSignal): Promise<number> {
   if (source.written === undefined) return source.size;
   const counter = new BigInt64Array(source.written);
+  const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
   for (;;) {
     const written = Atomics.load(counter, 0);
     if (written < BigInt(at)) throw new Error('the download of the layer was given up');
     if (written > BigInt(at)) return Number(written);
-    await Atomics.waitAsync(counter, 0, written).value;
+    await Promise.race([Atomics.waitAsync(counter, 0, written).value, aborted]);
+    signal.throwIfAborted();
   }
 }

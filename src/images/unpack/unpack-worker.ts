@@ -25,13 +25,18 @@ export interface Unpacked {
 if (parentPort) serveThread<UnpackJob>(parentPort, unpackLayer);
 
 /** Extracts one layer blob under `target`, hashing the plain tar on the way. Progress: compressed bytes read. */
-export async function unpackLayer(job: UnpackJob, onProgress: (bytes: number) => void): Promise<Unpacked> {
+export async function unpackLayer(
+  job: UnpackJob,
+  onProgress: (bytes: number) => void,
+  signal: AbortSignal,
+): Promise<Unpacked> {
   const root = openTree(job.target);
   try {
     using extractor = new TarExtractor(root, { whiteouts: true });
     const reader = new TarReader(extractor);
     const hash = createHash('sha256');
-    for await (const piece of decompressed(blobPieces(job.blob, onProgress))) {
+    for await (const piece of decompressed(blobPieces(job.blob, onProgress, signal))) {
+      signal.throwIfAborted();
       hash.update(piece);
       reader.push(piece);
     }

@@ -4,6 +4,7 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   statSync,
@@ -166,4 +167,29 @@ test('a download that is given up, an abort and a damaged blob end the work with
   await assert.rejects(unpack(gz.subarray(0, gz.length - 20)), /damaged/);
   await assert.rejects(unpack(Buffer.from('BZh91AY&SY')), /bzip2, which is not supported/);
   assert.ok((await unpack(gz)).size === 5000, 'the pool still works');
+});
+
+test('neither an abort nor a refused layer leaves a descriptor open', async (t) => {
+  const { root, unpack, unpacker } = await setUp(t);
+  const good = tar(...Array.from({ length: 200 }, (_, i) => member(`d${i}/deep/file`, {}, 'x')));
+  await unpack(good);
+  const descriptors = (): number => readdirSync('/proc/self/fd').length;
+  const before = descriptors();
+  for (let i = 0; i < 10; i++) {
+    await assert.rejects(
+      unpack(tar(...Array.from({ length: 80 }, (_, n) => member(`d${n}/f`)), member('../x'))),
+    );
+    const target = join(root, `aborted${i}`);
+    mkdirSync(target);
+    const path = join(root, 'half');
+    writeFileSync(path, good.subarray(0, 100_000));
+    const written = new SharedArrayBuffer(8);
+    new BigInt64Array(written)[0] = 100_000n;
+    const controller = new AbortController();
+    const blob = { path, size: good.length, written };
+    const unpacking = unpacker.unpack({ blob, target, signal: controller.signal });
+    setTimeout(() => controller.abort(), 20);
+    await assert.rejects(unpacking, { name: 'AbortError' });
+  }
+  assert.ok(descriptors() <= before + 1, `${descriptors()} descriptors are open, there were ${before}`);
 });
