@@ -65,6 +65,8 @@ describe('isle run and what follows it', () => {
       ['run', '--rm', '--network', 'nosuch', 'busybox'],
       ['run', '--rm', '--nmae', 'x', 'busybox'],
       ['run', '--pull', 'never', 'not-here-at-all'],
+      ['run', '--detach-keys', 'ctrl-', 'busybox'],
+      ['run', '--cidfile', '/not/there/cid', 'busybox'],
     ]) {
       const { code, stderr, stdout } = await isle(args);
       assert.equal(code, 125, `${args.join(' ')}: ${stderr}`);
@@ -202,6 +204,9 @@ describe('isle run and what follows it', () => {
     const id = await ok('run', '-d', '--cidfile', cidfile, 'busybox', 'true');
     assert.equal(readFileSync(cidfile, 'utf8'), id);
     assert.equal((await isle(['run', '--cidfile', cidfile, 'busybox', 'true'])).code, 125);
+    const unused = join(work, 'unused');
+    assert.equal((await isle(['run', '--cidfile', unused, '--name', 'bad name', 'busybox'])).code, 125);
+    assert.ok(!existsSync(unused));
     await ok('rm', '-f', id);
   });
 

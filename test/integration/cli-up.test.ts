@@ -85,6 +85,15 @@ describe('isle up and isle down', () => {
     assert.equal(await ok('inspect', '-f', '{{.State.Status}}', 'steady'), 'exited');
   });
 
+  test('two at the same moment start one engine', async () => {
+    const both = await Promise.all([isle('up', '-q'), isle('up', '-q')]);
+    assert.deepEqual(
+      both.map(({ code }) => code),
+      [0, 0],
+      both.map(({ stderr }) => stderr).join(''),
+    );
+  });
+
   test('a stale pid file, even with the pid of a living process, means nothing', async () => {
     mkdirSync(place.runRoot, { recursive: true });
     mkdirSync(place.dataRoot, { recursive: true });

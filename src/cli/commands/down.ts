@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { errnoOf } from '../../lib/errors.ts';
 import type { ContainerSummary } from '../client/types.ts';
 import { Client } from '../client/client.ts';
 import { defineCommand } from '../command.ts';
@@ -80,7 +81,15 @@ async function stopDaemon(place: EnginePlace, pid: number): Promise<void> {
     await systemctl('stop', 'isle.service');
     return;
   }
-  process.kill(pid, 'SIGTERM');
+  try {
+    process.kill(pid, 'SIGTERM');
+  } catch (cause) {
+    if (errnoOf(cause) === 'ESRCH') return;
+    throw new Failure(`cannot stop the engine (pid ${pid})`, {
+      hint: 'it belongs to root: sudo isle down',
+      cause,
+    });
+  }
   if (await hasEnded(pid, 30_000)) return;
   throw new Failure(`the engine (pid ${pid}) does not end`, { hint: `see ${place.dataRoot}/daemon.log` });
 }

@@ -5,6 +5,7 @@ import { containerFlags } from '../container/flags.ts';
 import { Failure } from '../failure.ts';
 import { boolean, booleanOn, text } from '../flags.ts';
 import { terminalSize } from '../session/size.ts';
+import { parseDetachKeys } from '../session/detach-keys.ts';
 import { runInForeground } from '../session/foreground.ts';
 
 const flags = {
@@ -37,6 +38,8 @@ export const command = defineCommand({
         exitCode: 125,
         hint: 'leave out -t to pipe something in',
       });
+    // Whatever can be wrong is found before there is a container to be left behind.
+    parseDetachKeys(flags['detach-keys'] ?? '');
     const size = body.Tty && !flags.detach ? terminalSize() : undefined;
     if (size) body.HostConfig.ConsoleSize = [size.rows, size.columns];
     const id = await createContainer(context, flags, body);

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { defineCommand } from '../command.ts';
 import type { Context } from '../context.ts';
 import { contextName, writeDockerContext } from '../engine/docker-context.ts';
@@ -41,7 +42,7 @@ export const command = defineCommand({
       const start =
         hasSystemd() && place.isDefault && more.length === 0
           ? startUnit(place, timeout)
-          : startInBackground({ place, flags: more, timeout }).then((one) => one.socket);
+          : startOrJoin(place, more, timeout);
       socket = await withSpinner(context.err, 'starting the engine', start, 200);
       if (!flags.quiet) say(context, `The engine is up (${Math.round(performance.now() - started)} ms).`);
     } else if (!flags.quiet)
@@ -68,6 +69,16 @@ async function findRunning(place: EnginePlace, timeout: number): Promise<number 
   });
 }
 
+/** Someone else may start it in the same moment: one of the two daemons finds its root taken, and that is fine. */
+async function startOrJoin(place: EnginePlace, flags: string[], timeout: number): Promise<string> {
+  try {
+    return (await startInBackground({ place, flags, timeout })).socket;
+  } catch (error) {
+    if ((await findRunning(place, timeout).catch(() => undefined)) !== undefined) return place.socket;
+    throw error;
+  }
+}
+
 async function startUnit(place: EnginePlace, timeout: number): Promise<string> {
   await installUnit();
   try {
@@ -84,6 +95,7 @@ async function startUnit(place: EnginePlace, timeout: number): Promise<string> {
       throw new Failure(`the engine does not answer on ${place.socket}`, {
         hint: 'see: journalctl -u isle.service',
       });
+    await sleep(50);
   }
   return place.socket;
 }

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import fc from 'fast-check';
 import { difference, files } from '../../../test/fixtures/record-docker-run-bodies.ts';
 import { parseArguments } from '../parse.ts';
 import { toCreateBody } from './config.ts';
@@ -99,6 +100,45 @@ describe('the body that docker run and docker create send', () => {
       assert.deepEqual(withoutEmpty(bodyOf(argv)), JSON.parse(text));
     });
   }
+
+  test('any values of any flags give a body or a failure in one line', () => {
+    const names = Object.keys(containerFlags).filter(
+      (name) => !['env-file', 'label-file', 'security-opt'].includes(name),
+    );
+    const piece = fc.constantFrom(
+      ':',
+      ',',
+      '=',
+      '/',
+      '80',
+      '-',
+      '[',
+      ']',
+      '::1',
+      'tcp',
+      'type',
+      'bind',
+      'src',
+      'dst',
+      '"',
+      'a',
+    );
+    const value = fc.oneof(
+      fc.string(),
+      fc.array(piece, { maxLength: 8 }).map((parts) => parts.join('')),
+    );
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.constantFrom(...names), value), { maxLength: 5 }), (given) => {
+        const argv = ['create', ...given.map(([name, one]) => `--${name}=${one}`), 'busybox'];
+        try {
+          JSON.stringify(bodyOf(argv));
+        } catch (error) {
+          assert.equal((error as Error).name, 'Failure', String((error as Error).stack));
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
 
   test('differs only in what was asked', () => {
     assert.deepEqual(difference({ a: 1, HostConfig: { b: 2, c: 3 } }, { a: 1, HostConfig: { b: 2, c: 4 } }), {

@@ -1,4 +1,5 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import { errnoOf, messageOf } from '../../lib/errors.ts';
 import { ApiError } from '../client/errors.ts';
 import type { Context } from '../context.ts';
 import { Failure } from '../failure.ts';
@@ -16,12 +17,20 @@ export async function createContainer(
   flags: ContainerFlags,
   body: CreateBody,
 ): Promise<string> {
+  // Made first: an id that could not be written down would be a container that nobody knows of.
+  const cidfile = flags.cidfile ? openIdFile(flags.cidfile) : undefined;
+  try {
+    const id = await createWithImage(context, flags, body);
+    cidfile?.write(id);
+    return id;
+  } catch (error) {
+    cidfile?.discard();
+    throw error;
+  }
+}
+
+async function createWithImage(context: Context, flags: ContainerFlags, body: CreateBody): Promise<string> {
   const { client, err } = context;
-  if (flags.cidfile && existsSync(flags.cidfile))
-    throw new Failure(`container ID file found: ${flags.cidfile}`, {
-      exitCode: 125,
-      hint: 'another container may be using it; remove the file or name another one',
-    });
   const create = () =>
     client.post<Created>('/containers/create', {
       query: { name: flags.name, platform: flags.platform },
@@ -38,8 +47,32 @@ export async function createContainer(
     created = await create();
   }
   for (const warning of created.Warnings ?? []) err.line(`isle: ${err.paint.yellow('warning')}: ${warning}`);
-  if (flags.cidfile) writeFileSync(flags.cidfile, created.Id);
   return created.Id;
+}
+
+function openIdFile(path: string): { write(id: string): void; discard(): void } {
+  let fd: number;
+  try {
+    fd = openSync(path, 'wx', 0o644);
+  } catch (cause) {
+    if (errnoOf(cause) !== 'EEXIST')
+      throw new Failure(`cannot write ${path}: ${messageOf(cause)}`, { exitCode: 125, cause });
+    throw new Failure(`container ID file found: ${path}`, {
+      exitCode: 125,
+      hint: 'another container may be using it; remove the file or name another one',
+      cause,
+    });
+  }
+  return {
+    write(id) {
+      writeSync(fd, id);
+      closeSync(fd);
+    },
+    discard() {
+      closeSync(fd);
+      rmSync(path, { force: true });
+    },
+  };
 }
 
 function isMissingImage(error: unknown): boolean {
