@@ -57,7 +57,22 @@ export async function fixHost(
 
 export type { DoctorOptions, Finding };
 
+/** What an ordinary user would find broken only because it may not try. */
+const rootOnly = new Set([
+  'controllers',
+  'overlay',
+  'nftables',
+  'forward-policy',
+  'br-netfilter',
+  'user-namespaces',
+  'idmapped-mounts',
+]);
+
 async function examine(name: string, check: Check, options: DoctorOptions): Promise<Finding> {
+  if (rootOnly.has(name) && process.geteuid?.() !== 0) {
+    const why = 'it is tried out, which takes root';
+    return { name, status: 'warn', found: 'not looked at', why, advice: 'sudo isle doctor' };
+  }
   try {
     return await check(options);
   } catch (error) {
@@ -66,7 +81,7 @@ async function examine(name: string, check: Check, options: DoctorOptions): Prom
       status: 'warn',
       found: `could not be checked: ${messageOf(error)}`,
       why: 'a host that cannot be looked at may hold surprises',
-      advice: 'run isle doctor as root',
+      advice: 'sudo isle doctor',
     };
   }
 }

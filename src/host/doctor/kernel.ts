@@ -33,7 +33,7 @@ export async function checkRoot(): Promise<Finding> {
     status: 'warn',
     found: `running as uid ${uid}`,
     why,
-    advice: 'run sudo isle doctor',
+    advice: 'sudo isle doctor',
   };
 }
 

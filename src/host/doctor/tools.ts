@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { isIsleError, messageOf } from '../../lib/errors.ts';
+import { errnoOf, isIsleError, messageOf } from '../../lib/errors.ts';
 import { run } from '../run.ts';
 import type { Finding, Status } from './finding.ts';
 import { compareVersions, versionIn } from './version.ts';
@@ -59,8 +59,13 @@ async function checkTool(tool: Tool): Promise<Finding> {
       : { name, status: 'ok', found: version, why };
   } catch (error) {
     if (!isIsleError(error, 'hostTool')) throw error;
-    return { name, status: tool.missing, found: messageOf(error), why, advice };
+    return { name, status: tool.missing, found: whyNot(error), why, advice };
   }
+}
+
+/** Not started: most often because it is not installed. */
+function whyNot(error: Error): string {
+  return errnoOf(error.cause) === 'ENOENT' ? 'not installed (or not in PATH)' : error.message;
 }
 
 const SECCOMP_PROFILE = '/usr/share/containers/seccomp.json';
@@ -100,6 +105,6 @@ export async function checkNftables(): Promise<Finding> {
     return { name, status: 'ok', found: versionIn(stdout) ?? 'works', why };
   } catch (error) {
     if (!isIsleError(error, 'hostTool')) throw error;
-    return { name, status: 'fail', found: messageOf(error), why, advice };
+    return { name, status: 'fail', found: whyNot(error), why, advice };
   }
 }
