@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { nativeCalls } from './native.ts';
 
 interface Calls {
@@ -8,18 +9,16 @@ interface Calls {
     mode: number,
     resolve: number,
   ): Promise<number>;
-  openat2Sync(dirfd: number, path: string | Uint8Array, flags: number, mode: number, resolve: number): number;
   closeFdSync(fd: number): void;
 }
 
-const calls = nativeCalls<Calls>()('openat2', 'openat2Sync', 'closeFdSync');
+const calls = nativeCalls<Calls>()('openat2', 'closeFdSync');
 
-/** Flags of open(2) that node:fs does not name. */
+/** The flag of open(2) that node:fs does not name. */
 export const O_PATH = 0o10000000;
-export const O_TMPFILE = 0o20200000;
 
 /** How openat2(2) may resolve a path. */
-const RESOLVE = { noXdev: 1, noMagiclinks: 2, noSymlinks: 4, beneath: 8, inRoot: 16 } as const;
+const RESOLVE = { noXdev: 1, noMagiclinks: 2, noSymlinks: 4, inRoot: 16 } as const;
 
 export interface OpenInOptions {
   /** Permission bits of a file that is made. */
@@ -42,40 +41,13 @@ export async function openIn(
   options: OpenInOptions = {},
 ): Promise<number> {
   if (typeof root === 'number')
-    return calls.openat2(root, path, flags, options.mode ?? 0, resolveOf(options, RESOLVE.inRoot));
-  const directory = await calls.openat2(AT_FDCWD, root, O_PATH | O_DIRECTORY, 0, 0);
+    return calls.openat2(root, path, flags, options.mode ?? 0, resolveOf(options));
+  const directory = await calls.openat2(AT_FDCWD, root, O_PATH | constants.O_DIRECTORY, 0, 0);
   try {
     return await openIn(directory, path, flags, options);
   } finally {
     calls.closeFdSync(directory);
   }
-}
-
-/** {@link openIn} on this thread: for workers. */
-export function openInSync(
-  root: string | number,
-  path: string | Uint8Array,
-  flags: number,
-  options: OpenInOptions = {},
-): number {
-  if (typeof root === 'number')
-    return calls.openat2Sync(root, path, flags, options.mode ?? 0, resolveOf(options, RESOLVE.inRoot));
-  const directory = calls.openat2Sync(AT_FDCWD, root, O_PATH | O_DIRECTORY, 0, 0);
-  try {
-    return openInSync(directory, path, flags, options);
-  } finally {
-    calls.closeFdSync(directory);
-  }
-}
-
-/** Like {@link openInSync}, but a path that would leave `root` (`..`, an absolute link) is refused with EXDEV. */
-export function openBeneathSync(
-  root: number,
-  path: string | Uint8Array,
-  flags: number,
-  options: OpenInOptions = {},
-): number {
-  return calls.openat2Sync(root, path, flags, options.mode ?? 0, resolveOf(options, RESOLVE.beneath));
 }
 
 /** Closes a descriptor that one of these faces gave. Throws EBADF when it is not open. */
@@ -84,10 +56,9 @@ export function closeFd(fd: number): void {
 }
 
 const AT_FDCWD = -100;
-const O_DIRECTORY = 0o200000;
 
-function resolveOf(options: OpenInOptions, scope: number): number {
-  let resolve: number = scope | RESOLVE.noMagiclinks;
+function resolveOf(options: OpenInOptions): number {
+  let resolve: number = RESOLVE.inRoot | RESOLVE.noMagiclinks;
   if (options.noSymlinks) resolve |= RESOLVE.noSymlinks;
   if (options.oneFilesystem) resolve |= RESOLVE.noXdev;
   return resolve;

@@ -12,7 +12,6 @@ export interface Poll {
 
 export const READABLE = 1;
 export const WRITABLE = 2;
-export const DISCONNECT = 4;
 
 /** @param onEvent gets what is ready, and a negative errno in `status` when polling failed. */
 export function createPoll(fd: number, onEvent: (events: number, status: number) => void): Poll {

@@ -11,11 +11,6 @@ export function startTimeOf(pid: number): number | undefined {
   return fields === undefined ? undefined : Number(fields[19]);
 }
 
-/** The kernel's one-letter state (`R`, `S`, `Z`, …), or undefined when there is no such process. */
-export function processState(pid: number): string | undefined {
-  return statFields(pid)?.[0];
-}
-
 /** True while the process of that start time exists; a zombie has ended. */
 export function isAlive(pid: number, startTime: number): boolean {
   const fields = statFields(pid);
@@ -25,11 +20,6 @@ export function isAlive(pid: number, startTime: number): boolean {
 /** Changes with every boot of the host. */
 export function bootId(): string {
   return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-}
-
-/** Nanoseconds on CLOCK_MONOTONIC: for time-outs and durations, never moved by who sets the clock. */
-export function monotonicNow(): bigint {
-  return process.hrtime.bigint();
 }
 
 /** The fields of /proc/PID/stat after the command's name, which may itself hold spaces and parentheses. */

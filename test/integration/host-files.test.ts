@@ -9,7 +9,7 @@ import { getSystemErrorName } from 'node:util';
 import { diskSpace } from '../../src/host/disk.ts';
 import { tryLock } from '../../src/host/file-lock.ts';
 import { CAP_SYS_RESOURCE, getRlimit, hasCapability, highestHardLimit } from '../../src/host/limits.ts';
-import { closeFd, O_PATH, openBeneathSync, openIn, openInSync } from '../../src/host/paths.ts';
+import { closeFd, O_PATH, openIn } from '../../src/host/paths.ts';
 import { peerOf } from '../../src/host/peer.ts';
 import { must, SEEK_DATA, SEEK_HOLE, statAt, tree, type TreeStat, xattrsOf } from '../../src/host/tree.ts';
 
@@ -47,15 +47,13 @@ test('a path is resolved as inside the root: absolute links, .. and magic links 
     const fd = await openIn(root, path, fs.constants.O_RDONLY);
     assert.equal(fs.readFileSync(fd, 'utf8'), 'inside', path);
     fs.closeSync(fd);
-    closeFd(openInSync(dir, path, O_PATH));
+    closeFd(await openIn(dir, path, O_PATH));
   }
   await assert.rejects(openIn(root, 'magic/etc', O_PATH), { code: 'ENOENT' });
-  assert.throws(() => openBeneathSync(dir, 'absolute', O_PATH), { code: 'EXDEV' });
-  assert.throws(() => openBeneathSync(dir, '../x', O_PATH), { code: 'EXDEV' });
   await assert.rejects(openIn(root, 'up', O_PATH, { noSymlinks: true }), { code: 'ELOOP' });
   await assert.rejects(openIn(root, 'a\0b', O_PATH), { code: 'ERR_INVALID_ARG_VALUE' });
   const proc = fs.openSync('/proc/self', fs.constants.O_DIRECTORY);
-  assert.throws(() => openInSync(proc, 'exe', O_PATH), { code: 'ELOOP' });
+  await assert.rejects(openIn(proc, 'exe', O_PATH), { code: 'ELOOP' });
   fs.closeSync(proc);
 });
 
@@ -63,7 +61,7 @@ test('opening in a root keeps its answer while a neighbour swaps links', async (
   fs.mkdirSync(join(root, 'swap/real'), { recursive: true });
   fs.writeFileSync(join(root, 'swap/real/canary'), 'inside');
   fs.symlinkSync('/etc', join(root, 'swap/evil'));
-  const swap = openInSync(dir, 'swap', O_PATH);
+  const swap = await openIn(dir, 'swap', O_PATH);
   for (let i = 0; i < 500; i++) {
     ok(tree.treeRename(swap, 'real', swap, 'evil', RENAME_EXCHANGE));
     await openIn(dir, 'swap/real/hostname', fs.constants.O_RDONLY).then(
@@ -122,7 +120,7 @@ test('names that are no UTF-8 keep their bytes', () => {
   assert.equal(errno(tree.treeMkdir(dir, 'a\0b', 0o755)), 'EINVAL');
 });
 
-test('attributes hold binary values, on files, directories, devices and links', () => {
+test('attributes hold binary values, on files, directories, devices and links', async () => {
   fs.writeFileSync(join(root, 'attr'), '');
   fs.symlinkSync('attr', join(root, 'attr-link'));
   fs.mkdirSync(join(root, 'attr-directory'));
@@ -136,12 +134,12 @@ test('attributes hold binary values, on files, directories, devices and links', 
     ['attr-device', { 'trusted.overlay.opaque': Buffer.from('y') }],
   ];
   for (const [name, wanted] of cases) {
-    const fd = openInSync(dir, name, O_PATH | O_NOFOLLOW);
+    const fd = await openIn(dir, name, O_PATH | O_NOFOLLOW);
     for (const [key, value] of Object.entries(wanted)) ok(tree.treeSetXattr(fd, key, value));
     assert.deepEqual(Object.fromEntries(xattrsOf(fd, name)), wanted, name);
     closeFd(fd);
   }
-  const link = openInSync(dir, 'attr-link', O_PATH | O_NOFOLLOW);
+  const link = await openIn(dir, 'attr-link', O_PATH | O_NOFOLLOW);
   assert.equal(errno(tree.treeSetXattr(link, 'user.x', Buffer.from('x'))), 'EPERM');
   closeFd(link);
 });
