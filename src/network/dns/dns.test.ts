@@ -68,6 +68,38 @@ test('an answer stays within what the client takes, and says when it was cut', (
   assert.ok(cut.length <= 512 && decode(cut).flag_tc && decode(cut).id === 7);
 });
 
+test('any type of question gets an answer that repeats it, byte for byte', () => {
+  fc.assert(
+    fc.property(fc.domain(), fc.nat(65_535), fc.boolean(), (name, type, tcp) => {
+      const packet = question(name.toUpperCase());
+      packet.writeUInt16BE(type, packet.length - 4);
+      const query = parsed(packet);
+      const data = answer(query, 0, [{ type: 'AAAA', data: 'fd00::1' }], tcp ? 65_535 : 512);
+      assert.deepEqual(data.subarray(12, packet.length), packet.subarray(12));
+      const reply = decode(data);
+      assert.equal(reply.answers?.[0]?.name, name.toUpperCase());
+    }),
+  );
+});
+
+test('a client that speaks EDNS is answered with it', () => {
+  const additionals = [
+    {
+      type: 'OPT' as const,
+      name: '.' as const,
+      udpPayloadSize: 1232,
+      flags: 0,
+      flag_do: false,
+      extendedRcode: 0,
+      ednsVersion: 0,
+      options: [],
+    },
+  ];
+  const query = parsed(encode({ type: 'query', id: 1, questions: [{ type: 'A', name: 'x' }], additionals }));
+  assert.deepEqual([query.edns, query.size], [true, 1232]);
+  assert.equal(decode(answer(query, 0, [], 512)).additionals?.[0]?.type, 'OPT');
+});
+
 test('names under arpa are read back into addresses', () => {
   assert.equal(reverseAddress('4.3.2.1.in-addr.arpa'), '1.2.3.4');
   assert.equal(reverseAddress(`${'1.'.padEnd(64, '0.')}ip6.arpa`), '::1');

@@ -1,3 +1,4 @@
+import { isEncodable } from './query.ts';
 import type { StoredEndpoint } from '../records.ts';
 
 /** What a name stands for, as one pod sees it. */
@@ -63,7 +64,8 @@ export class Names {
       known ||= inNetwork(own.networkId);
       for (const endpoints of this.#byName.get(own.networkId)?.values() ?? []) {
         for (const { ipv4, ipv6, dnsNames, networkName } of endpoints)
-          if (ipv4?.address === address || ipv6?.address === address) return `${dnsNames[0]}.${networkName}`;
+          if (ipv4?.address === address || ipv6?.address === address)
+            return dnsNames.map((name) => `${name}.${networkName}`).find(isEncodable) ?? '';
       }
     }
     return known ? '' : undefined;

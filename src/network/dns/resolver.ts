@@ -1,8 +1,17 @@
-import { createSocket } from 'node:dgram';
+import { createSocket, type RemoteInfo } from 'node:dgram';
 import { createServer, type Socket } from 'node:net';
 import type { Logger } from '../../lib/log.ts';
 import { type Names } from './names.ts';
-import { RCODE, answer, fit, parseQuery, reverseAddress, type Query } from './query.ts';
+import {
+  RCODE,
+  TYPE,
+  answer,
+  fit,
+  parseQuery,
+  reverseAddress,
+  type AnswerRecord,
+  type Query,
+} from './query.ts';
 import { askUpstream, withLength, type Upstream } from './upstream.ts';
 
 /** The resolver's address inside every pod of a user-defined network, as Docker has it. */
@@ -64,14 +73,22 @@ export class Resolver {
   #serveUdp(podId: string, fd: number): () => void {
     const socket = createSocket('udp4');
     socket.on('error', (err) => this.#options.log.warn({ err, podId }, 'the resolver of a pod failed'));
+    let open = true;
+    const reply = async (packet: Buffer, client: RemoteInfo): Promise<void> => {
+      const data = await this.#respond(podId, packet, false);
+      if (data && open) socket.send(data, client.port, client.address);
+    };
     socket.on('message', (packet, client) => {
-      void this.#respond(podId, packet, false).then((reply) => {
-        if (reply && this.#open.has(podId)) socket.send(reply, client.port, client.address);
-      });
+      reply(packet, client).catch((err: unknown) =>
+        this.#options.log.warn({ err, podId }, 'no answer was sent'),
+      );
     });
     socket.bind({ fd });
     socket.unref();
-    return () => socket.close();
+    return () => {
+      open = false;
+      socket.close();
+    };
   }
 
   #serveTcp(podId: string, fd: number): () => void {
@@ -130,17 +147,16 @@ export class Resolver {
       const name = names.reverse(podId, address, (networkId) => inSubnet(networkId, address));
       if (name === undefined) return undefined;
       if (name === '') return answer(query, RCODE.noSuchName, [], limit);
-      return answer(query, RCODE.ok, query.type === 'PTR' ? [{ type: 'PTR', data: name }] : [], limit);
+      return answer(query, RCODE.ok, query.type === TYPE.PTR ? [{ type: 'PTR', data: name }] : [], limit);
     }
     const found = names.lookup(podId, query.name);
     if (found === undefined) return undefined;
-    const records = {
-      A: () => found.ipv4.map((data) => ({ type: 'A' as const, data })),
-      AAAA: () => found.ipv6.map((data) => ({ type: 'AAAA' as const, data })),
-    };
     // Any other type of a name that is ours: it exists and has none.
-    const type = query.type === 'A' || query.type === 'AAAA' ? query.type : undefined;
-    return answer(query, RCODE.ok, type ? records[type]() : [], limit);
+    const records: AnswerRecord[] = [];
+    if (query.type === TYPE.A) records.push(...found.ipv4.map((data) => ({ type: 'A' as const, data })));
+    if (query.type === TYPE.AAAA)
+      records.push(...found.ipv6.map((data) => ({ type: 'AAAA' as const, data })));
+    return answer(query, RCODE.ok, records, limit);
   }
 
   async #forward(podId: string, query: Query, tcp: boolean, limit: number): Promise<Buffer> {

@@ -3,7 +3,7 @@ import { createSocket, type Socket } from 'node:dgram';
 import { connect } from 'node:net';
 import { NetworkJob } from '../../host/network-job.ts';
 import { familyOf } from '../address.ts';
-import { RCODE, isTruncated, rcodeOf, type Query } from './query.ts';
+import { RCODE, isTruncated, questionEnd, rcodeOf, type Query } from './query.ts';
 
 const UDP_TIMEOUT_MS = 2_500;
 const TCP_TIMEOUT_MS = 4_000;
@@ -120,15 +120,4 @@ export function isReplyTo(packet: Buffer, reply: Buffer): boolean {
   const end = questionEnd(packet);
   const text = (data: Buffer): string => data.toString('latin1', 12, end).toLowerCase();
   return end > 0 && reply.length >= end && text(packet) === text(reply);
-}
-
-function questionEnd(packet: Buffer): number {
-  let at = 12;
-  while (at < packet.length) {
-    const length = packet[at]!;
-    if (length === 0) return at + 5;
-    if (length > 63) return 0;
-    at += 1 + length;
-  }
-  return 0;
 }
