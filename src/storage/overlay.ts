@@ -221,6 +221,7 @@ class OverlaySnapshots implements Snapshots {
   /** Takes over the mounts of known containers, and undoes the others. */
   async #recoverMounts(known: ReadonlySet<string>): Promise<void> {
     const prefix = `${this.#paths.mounts}/`;
+    this.#mounted.clear();
     for (const { target } of await mountTable()) {
       if (!target.startsWith(prefix)) continue;
       const id = target.slice(prefix.length);
