@@ -9,10 +9,10 @@ import { parseDetachKeys } from '../session/detach-keys.ts';
 import { runInForeground } from '../session/foreground.ts';
 
 const flags = {
-  ...containerFlags,
   detach: boolean('Run in the background and print the id', { short: 'd' }),
   'detach-keys': text('Keys that detach (ctrl-p,ctrl-q)'),
   'sig-proxy': booleanOn('Pass signals on to the process'),
+  ...containerFlags,
 } as const;
 
 export const command = defineCommand({

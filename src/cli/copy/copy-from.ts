@@ -2,6 +2,7 @@ import { chmod, lstat, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { ApiError } from '../client/errors.ts';
 import type { Context } from '../context.ts';
 import { containerPath } from '../each-name.ts';
 import { Failure } from '../failure.ts';
@@ -30,13 +31,7 @@ export async function copyFrom(
 ): Promise<void> {
   const { client, err, out } = context;
   const archive = `${containerPath(container)}/archive`;
-  let source = path;
-  if (options.followLink) {
-    const head = await client.stream('HEAD', archive, { query: { path } });
-    head.body.resume();
-    const linked = decodeStat(head.headers['x-docker-container-path-stat']);
-    if (linked && isSymlink(linked)) source = resolve('/', dirname(path), linked.linkTarget);
-  }
+  const source = options.followLink ? await followLink(context, archive, path) : path;
   const response = await client.stream('GET', archive, { query: { path: source } });
   const status = decodeStat(response.headers['x-docker-container-path-stat']);
   if (target === '-') return pipeline(response.body, out.stream, { end: false });
@@ -49,6 +44,19 @@ export async function copyFrom(
   await withSpinner(err, `copying ${container}:${path}`, work, 1000);
   if (!options.quiet && err.isTerminal)
     err.line(`Successfully copied ${formatBytes(counter.bytes)} to ${resolve(target)}`);
+}
+
+/** What a link in the container points to; the path itself when it is none, or is not there (the copy says so). */
+async function followLink({ client }: Context, archive: string, path: string): Promise<string> {
+  try {
+    const head = await client.stream('HEAD', archive, { query: { path } });
+    head.body.resume();
+    const status = decodeStat(head.headers['x-docker-container-path-stat']);
+    return status && isSymlink(status) ? resolve('/', dirname(path), status.linkTarget) : path;
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return path;
+    throw error;
+  }
 }
 
 /** Where exactly the file or directory goes, by the rules of `docker cp`. */

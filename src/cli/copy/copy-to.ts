@@ -38,7 +38,8 @@ export async function copyTo(
   const here = await statHere(source, options.followLink);
   const place = placeFor(source, here.isDirectory(), target, there);
   const counter = new Counter();
-  const local = resolve(options.followLink || meansContent(source) ? await realpath(source) : source);
+  const direct = options.followLink || meansContent(source) || endsWithSeparator(source);
+  const local = resolve(direct ? await realpath(source) : source);
   const { child, done } = startTar(packing(local, place), ['ignore', 'pipe', 'pipe']);
   // An error of tar's ends the request, too: half an archive must not look like a whole one.
   pipeline(child.stdout as Readable, counter, () => {});
