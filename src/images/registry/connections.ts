@@ -75,7 +75,15 @@ export class Connections {
   async #makeAgent(url: URL): Promise<HttpAgent> {
     const proxy = proxyFor(url, this.config.environment ?? process.env);
     const proxyEnv = proxy ? { HTTP_PROXY: proxy, HTTPS_PROXY: proxy } : undefined;
-    const pool = { keepAlive: true, keepAliveMsecs: 10_000, maxSockets: 16, timeout: 30_000, proxyEnv };
+    // Node gives an address 250 ms before it drops it for the next: too short for a far registry.
+    const pool = {
+      autoSelectFamilyAttemptTimeout: 2500,
+      keepAlive: true,
+      keepAliveMsecs: 10_000,
+      maxSockets: 16,
+      timeout: 30_000,
+      proxyEnv,
+    };
     if (url.protocol === 'http:') return new HttpAgent(pool);
     const rejectUnauthorized = !isInsecure(url.host, this.config);
     const secureContext = contextFor(await tlsOf(url.host, this.config), rejectUnauthorized);

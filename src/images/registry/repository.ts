@@ -6,6 +6,7 @@ import type { RegistryAuth } from '../images.ts';
 import { manifestTypes } from '../media-types.ts';
 import { maxManifestBytes } from '../manifest.ts';
 import { isDigest, type Reference } from '../reference.ts';
+import { UnexpectedAnswer } from './answers.ts';
 import { discard, guardedBody, readBody } from './body.ts';
 import { NetworkError, type Connections } from './connections.ts';
 import { endpointsOf } from './endpoints.ts';
@@ -68,13 +69,13 @@ export class RemoteRepository {
     });
   }
 
-  /** Opens a blob from `offset` on. `etag` is what an earlier try of the same blob told. */
+  /** Opens a blob from `offset` on. `etag` is what an earlier try of the same blob told. Throws `blobUnknown`. */
   blob(
     blob: Descriptor,
     offset: number,
     options: { etag?: string; signal?: AbortSignal },
   ): Promise<BlobStream> {
-    return this.#across(async (session) => {
+    const opened = this.#across(async (session) => {
       const range: Record<string, string> = offset > 0 ? { range: `bytes=${offset}-` } : {};
       // A weak ETag cannot vouch for bytes (RFC 9110, section 13.1.5); the digest does in the end anyway.
       if (offset > 0 && options.etag && !options.etag.startsWith('W/')) range['if-range'] = options.etag;
@@ -87,6 +88,10 @@ export class RemoteRepository {
         signal: options.signal,
       });
       return this.#openStream(response, url.host, blob, offset, options.signal);
+    });
+    return opened.catch((error: unknown) => {
+      if (!(error instanceof UnexpectedAnswer) || error.status !== 404) throw error;
+      throw isleError('blobUnknown', { host: this.ref.domain, digest: blob.digest }, error);
     });
   }
 
