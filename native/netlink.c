@@ -164,7 +164,8 @@ static void explain(struct job *job, const struct nlmsghdr *header) {
   }
 }
 
-/* Reads answers until `expected` have come. Data goes to the result; the first error is kept. */
+/* Reads answers until `expected` have come. Data goes to the result; the first error is kept. A list that changed
+ * while it was read lacks entries: EINTR says to ask again. */
 static int receive_answers(struct job *job, int fd, char *buffer, int expected, bool tolerate, int *error) {
   while (expected > 0) {
     ssize_t n = recv(fd, buffer, RECEIVE_BYTES, 0);
@@ -172,6 +173,8 @@ static int receive_answers(struct job *job, int fd, char *buffer, int expected, 
     if (n < 0) return fail(errno == EAGAIN ? ETIMEDOUT : errno);
     int left = (int)n;
     for (struct nlmsghdr *header = (void *)buffer; NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
+      if ((header->nlmsg_flags & NLM_F_MULTI) && (header->nlmsg_flags & NLM_F_DUMP_INTR) && !tolerate)
+        *error = EINTR;
       if (header->nlmsg_type == NLMSG_DONE) {
         expected--;
       } else if (header->nlmsg_type == NLMSG_ERROR) {

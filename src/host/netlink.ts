@@ -1,3 +1,4 @@
+import { errnoOf } from '../lib/errors.ts';
 import { NetworkJob } from './network-job.ts';
 import {
   NLM_F,
@@ -172,12 +173,10 @@ export interface LinkStats {
 
 /** All links of the namespace mounted at `netns`, or of the daemon's own. */
 export async function listLinks(netns?: string): Promise<Link[]> {
-  const job = new NetworkJob();
-  if (netns !== undefined) job.enter(netns);
-  const { replies } = await job.route([message(RTM.getLink, NLM_F.dump, header16(AF.unspec), [])]).run();
-  return split(replies[0]!)
-    .filter((reply) => reply.type === RTM.newLink)
-    .map((reply) => readLink(reply.body));
+  const reply = await dump(message(RTM.getLink, NLM_F.dump, header16(AF.unspec), []), netns);
+  return split(reply)
+    .filter(({ type }) => type === RTM.newLink)
+    .map(({ body }) => readLink(body));
 }
 
 export interface Route {
@@ -191,9 +190,8 @@ export interface Route {
 
 /** All unicast routes of the daemon's namespace, every table's. */
 export async function listRoutes(): Promise<Route[]> {
-  const header = Buffer.alloc(12);
-  const { replies } = await new NetworkJob().route([message(RTM.getRoute, NLM_F.dump, header, [])]).run();
-  return split(replies[0]!)
+  const reply = await dump(message(RTM.getRoute, NLM_F.dump, Buffer.alloc(12), []));
+  return split(reply)
     .filter((reply) => reply.type === RTM.newRoute && reply.body[7] === 1)
     .map(({ body }) => {
       const found = attributes(body.subarray(12));
@@ -205,6 +203,19 @@ export async function listRoutes(): Promise<Route[]> {
         table: found.get(15)?.readUInt32LE(0) ?? body[4]!,
       };
     });
+}
+
+/** A list that changes while it is read is read again: it may lack entries that were there all the time. */
+async function dump(request: Message, netns?: string): Promise<Buffer> {
+  for (let attempt = 0; ; attempt++) {
+    const job = new NetworkJob();
+    if (netns !== undefined) job.enter(netns);
+    try {
+      return (await job.route([request]).run()).replies[0]!;
+    } catch (error) {
+      if (errnoOf(error) !== 'EINTR' || attempt === 20) throw error;
+    }
+  }
 }
 
 /** Deletes links by name, in one go; those that are gone already are fine. */
