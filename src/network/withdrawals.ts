@@ -54,7 +54,7 @@ export class Withdrawals {
   }
 
   async #withdraw(pod: StoredPod): Promise<void> {
-    const { firewall, ports, networks, directory } = this.#options;
+    const { firewall, ports, networks, directory, log } = this.#options;
     const job = new NetworkJob();
     // The kernel takes a link down some time after its namespace: too late for an address that is asked for again.
     const chosen = pod.request.networks.some(({ endpoint }) => endpoint.ipv4Address || endpoint.ipv6Address);
@@ -65,7 +65,9 @@ export class Withdrawals {
     await Promise.all([job.run(), firewall.remove(elementsOf(pod))]);
     failpoint('network.detach.after');
     const target = targetOf(pod.endpoints);
-    if (target) await forgetFlows(pod.ports, target);
+    // Flows that stay end by themselves: no reason to keep the ports.
+    if (target)
+      await forgetFlows(pod.ports, target).catch((err: unknown) => log.warn({ err }, 'UDP flows stay'));
     ports.release(pod.podId, pod.ports);
     for (const endpoint of pod.endpoints) {
       const network = networks.find(endpoint.networkId);
