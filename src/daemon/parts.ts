@@ -7,13 +7,13 @@ import { detectCgroups } from '../host/cgroup/detect.ts';
 import { createImages } from '../images/service.ts';
 import { createContentStore } from '../images/store/store.ts';
 import { createUnpacker } from '../images/unpack/unpack.ts';
-import { isleError } from '../lib/errors.ts';
+import { isleError, messageOf } from '../lib/errors.ts';
 import { readLog } from '../lib/k8s-log/read.ts';
 import type { Logger } from '../lib/log.ts';
 import type { NetworkConfig } from '../network/config.ts';
 import { createNetwork } from '../network/service.ts';
 import { createOciRuntime, type OciRuntime } from '../runtimes/oci/runtime.ts';
-import { openStore } from '../state/store.ts';
+import { type DatabaseStore, openStore } from '../state/store.ts';
 import { createContainerFiles } from '../storage/archive.ts';
 import { createSnapshots } from '../storage/overlay.ts';
 import { createStorageWorkers } from '../storage/storage-workers.ts';
@@ -56,6 +56,7 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
   });
   const server = await createServer({ engine, config: { version, dataRoot }, log });
   await server.listen(config.dockerSocket);
+  const backups = keepBackups(store, log);
   return {
     async close() {
       await server.close();
@@ -65,9 +66,23 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
       for (const runtime of Object.values(runtimes)) runtime.close();
       await unpacker.close();
       await workers.close();
+      clearInterval(backups);
+      await store.backup();
       store.close();
     },
   };
+}
+
+/** Milliseconds. */
+const backupInterval = 60_000;
+
+function keepBackups(store: DatabaseStore, log: Logger): NodeJS.Timeout {
+  const timer = setInterval(() => {
+    store
+      .backup()
+      .catch((error: unknown) => log.error({ err: error }, `backup of the database: ${messageOf(error)}`));
+  }, backupInterval);
+  return timer.unref();
 }
 
 /** The cgroup that all containers lie in goes with the last of them. */

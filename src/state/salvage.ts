@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 
 /**
@@ -5,6 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
  * A damaged page costs the documents on it and no others.
  */
 export function salvage(damagedPath: string, into: DatabaseSync): number {
+  if (!existsSync(damagedPath)) return 0;
   let damaged: DatabaseSync;
   try {
     damaged = new DatabaseSync(damagedPath, { timeout: 1000 });

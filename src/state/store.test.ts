@@ -104,3 +104,17 @@ test('a damaged page costs only the documents on it', (t) => {
   assert.equal(again.table<string>('texts').get('k399')?.trimEnd().slice(0, 3), '399');
   again.close();
 });
+
+test('of a database of which nothing can be read the last backup is kept', async (t) => {
+  const path = join(directory(t), 'isle.db');
+  const store = openStore(path);
+  store.table<number>('numbers').put('a', 1);
+  await store.backup();
+  store.table<number>('numbers').put('b', 2);
+  store.close();
+  writeFileSync(path, 'nothing of a database'.repeat(1000));
+  const again = openStore(path);
+  assert.equal(again.setAside?.documents, 1);
+  assert.deepEqual(again.table('numbers').all(), [1]);
+  again.close();
+});

@@ -1,5 +1,6 @@
 import { renameSync } from 'node:fs';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { rename } from 'node:fs/promises';
+import { backup, DatabaseSync, type StatementSync } from 'node:sqlite';
 import { isleError, messageOf } from '../lib/errors.ts';
 import type { Store, Table } from '../lib/table.ts';
 import { applicationId, type Migration, migrations } from './schema.ts';
@@ -8,6 +9,8 @@ import { salvage } from './salvage.ts';
 export interface DatabaseStore extends Store {
   /** Where the damaged file lies now, when this open had to set one aside. What was readable has been kept. */
   readonly setAside: { path: string; reason: string; documents: number } | undefined;
+  /** Writes a copy beside the database when it has changed since the last: for the day nothing of it can be read. */
+  backup(): Promise<void>;
   close(): void;
 }
 
@@ -17,18 +20,19 @@ export interface DatabaseStore extends Store {
  * take the last moments, never the consistency).
  *
  * An older schema is upgraded in one transaction. Throws `newerDatabase` when the file was written by a later Isle.
- * A damaged file is renamed to `<path>.damaged-<time>`, and every document that can still be read is copied over.
+ * A damaged file is renamed to `<path>.damaged-<time>`, and every document that can still be read is copied over;
+ * when none can, those of the last backup are.
  */
 export function openStore(path: string, steps: readonly Migration[] = migrations): DatabaseStore {
   try {
-    return new SqliteStore(openChecked(path, steps), undefined);
+    return new SqliteStore(path, openChecked(path, steps), undefined);
   } catch (error) {
     if (!isDamage(error)) throw error;
     const aside = `${path}.damaged-${new Date().toISOString().replace(/[:.]/g, '-')}`;
     for (const suffix of ['', '-wal', '-shm']) moveIfThere(path + suffix, aside + suffix);
     const database = openChecked(path, steps);
-    const documents = salvage(aside, database);
-    return new SqliteStore(database, { path: aside, reason: messageOf(error), documents });
+    const documents = salvage(aside, database) || salvage(backupOf(path), database);
+    return new SqliteStore(path, database, { path: aside, reason: messageOf(error), documents });
   }
 }
 
@@ -65,6 +69,10 @@ function migrate(database: DatabaseSync, path: string, steps: readonly Migration
   }
 }
 
+function backupOf(path: string): string {
+  return `${path}.backup`;
+}
+
 class Damage extends Error {}
 
 /** SQLITE_CORRUPT (11) and SQLITE_NOTADB (26), with their extended codes. */
@@ -83,6 +91,7 @@ function moveIfThere(from: string, to: string): void {
 }
 
 class SqliteStore implements DatabaseStore {
+  readonly #path: string;
   readonly setAside: DatabaseStore['setAside'];
   #database: DatabaseSync;
   #put: StatementSync;
@@ -90,8 +99,12 @@ class SqliteStore implements DatabaseStore {
   #tables = new Map<string, Map<string, unknown>>();
   #depth = 0;
   #touched = new Set<string>();
+  /** Counts writes; what the last backup holds. */
+  #writes = 1;
+  #backedUp = 0;
 
-  constructor(database: DatabaseSync, setAside: DatabaseStore['setAside']) {
+  constructor(path: string, database: DatabaseSync, setAside: DatabaseStore['setAside']) {
+    this.#path = path;
     this.#database = database;
     this.setAside = setAside;
     this.#put = database.prepare(
@@ -138,11 +151,21 @@ class SqliteStore implements DatabaseStore {
     }
   }
 
+  async backup(): Promise<void> {
+    const writes = this.#writes;
+    if (writes === this.#backedUp) return;
+    const path = backupOf(this.#path);
+    await backup(this.#database, `${path}.new`);
+    await rename(`${path}.new`, path);
+    this.#backedUp = writes;
+  }
+
   close(): void {
     this.#database.close();
   }
 
   #touch(name: string): void {
+    this.#writes++;
     if (this.#depth > 0) this.#touched.add(name);
   }
 

@@ -85,8 +85,11 @@ export class Layers {
     const abandon = async (): Promise<void> => {
       if (this.#begun.get(chainId)?.path !== path) return;
       this.#begun.delete(chainId);
-      await this.#trash.take(path);
-      release();
+      try {
+        await this.#trash.take(path);
+      } finally {
+        release();
+      }
     };
     return { path: join(path, 'diff'), abandon };
   }

@@ -59,6 +59,50 @@ test('killed at any failpoint, the engine loses nothing it acknowledged and leav
   assert.deepEqual(silent, [], 'failpoints that the script never reaches');
 });
 
+test('an effect that fails, on a broken or a full disk, takes nothing down with it', async () => {
+  const before = wanted.filter((name) => name.endsWith('.before') || !/\.(before|after)$/.test(name));
+  const results = await Promise.all(
+    Array.from({ length: lanes }, (_, lane) =>
+      failAtEach(before.filter((_name, index) => index % lanes === lane)),
+    ),
+  );
+  assert.deepEqual(results.flat(), []);
+});
+
+/** Each failpoint fails every time it is reached: calls may fail, the daemon may not, and a restart finds nothing odd. */
+async function failAtEach(points: string[]): Promise<string[]> {
+  const problems: string[] = [];
+  const daemon = await startWithImage();
+  for (const [index, point] of points.entries()) {
+    const armed = `${point}=${index % 2 === 0 ? 'error' : 'enospc'}`;
+    const failed = (what: string[]) => problems.push(...what.map((line) => `${armed}: ${line}`));
+    await daemon.kill9();
+    await daemon.startOrDie({ ISLE_FAILPOINT: armed });
+    const model = modelOf(readWorld(daemon));
+    // A start that cannot do its part says so and ends; a daemon that serves goes on.
+    if (daemon.alive) {
+      await runScript(daemon, model, remote).catch((error: unknown) => {
+        if (/no answer/.test(messageOf(error))) failed([messageOf(error)]);
+      });
+      if (!daemon.alive) failed([`the daemon ended: ${daemon.log().slice(-600)}`]);
+      else await daemon.kill9();
+    }
+    await daemon.start();
+    failed(await settled(daemon));
+    failed(await broken(daemon, model));
+  }
+  await daemon.close();
+  return problems;
+}
+
+async function startWithImage(): Promise<TestDaemon> {
+  const daemon = await startDaemon({ main, busybox: false });
+  await daemon.ok('POST', `/images/create?fromImage=${registry.host}/busybox&tag=latest`);
+  const name = encodeURIComponent(`${registry.host}/busybox`);
+  await daemon.ok('POST', `/images/${name}/tag?repo=busybox&tag=latest`);
+  return daemon;
+}
+
 interface Outcome {
   problems: string[];
   silent: string[];
@@ -70,12 +114,7 @@ interface Outcome {
  */
 async function killAtEach(points: string[]): Promise<Outcome> {
   const outcome: Outcome = { problems: [], silent: [] };
-  const daemon = await startDaemon({ main, busybox: false });
-  await daemon.ok('POST', `/images/create?fromImage=${registry.host}/busybox&tag=latest`);
-  await daemon.ok(
-    'POST',
-    `/images/${encodeURIComponent(`${registry.host}/busybox`)}/tag?repo=busybox&tag=latest`,
-  );
+  const daemon = await startWithImage();
   for (const point of points) {
     const failed = (what: string[]) => outcome.problems.push(...what.map((line) => `${point}: ${line}`));
     try {

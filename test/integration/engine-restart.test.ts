@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DatabaseSync } from 'node:sqlite';
-import { closeSync, fstatSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { startDaemon, TestDaemon } from '../fixtures/daemon.ts';
 
@@ -158,9 +158,15 @@ test('a damaged database is set aside: what can be read is kept, and what runs i
   assert.equal((await inspect('survivor')).State.Status, 'running');
 });
 
-test('a database of which nothing can be read leaves an engine that works, and nothing stray', async () => {
+test('of a database of which nothing can be read the last backup is taken, and what runs goes on', async () => {
   await daemon.stop();
-  writeFileSync(join(daemon.dataRoot, 'isle.db'), 'no database at all '.repeat(1000));
+  const path = join(daemon.dataRoot, 'isle.db');
+  writeFileSync(path, 'no database at all '.repeat(1000));
+  await daemon.start();
+  assert.equal((await inspect('survivor')).State.Status, 'running');
+  await daemon.stop();
+  rmSync(`${path}.backup`);
+  writeFileSync(path, 'no database at all '.repeat(1000));
   await daemon.start();
   assert.deepEqual((await daemon.ok('GET', '/containers/json?all=1')).json(), []);
   await daemon.loadBusybox();
