@@ -8,6 +8,7 @@ import { failpoint } from '../lib/failpoint.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Table } from '../lib/table.ts';
+import { explainFull } from './disk-full.ts';
 import type { Trash } from './trash.ts';
 
 export interface LayerRecord {
@@ -78,8 +79,9 @@ export class Layers {
       // mkdir masks the mode by the umask; the diff is the container's root and readable by its users.
       await chmodRoot(join(path, 'diff'));
     } catch (error) {
+      await this.#trash.take(path);
       release();
-      throw error;
+      throw explainFull(error, this.#path, 'unpacking a layer');
     }
     this.#begun.set(chainId, { path, release });
     const abandon = async (): Promise<void> => {

@@ -10,6 +10,7 @@ import { KeyedLock } from '../lib/keyed-lock.ts';
 import type { Logger } from '../lib/log.ts';
 import { Rollback } from '../lib/rollback.ts';
 import type { Store, Table } from '../lib/table.ts';
+import { explainFull } from './disk-full.ts';
 import { Layers, type LayerRecord } from './layers.ts';
 import type { NewLayer, Snapshots } from './snapshots.ts';
 import { createStorageWorkers, type StorageWorkers } from './storage-workers.ts';
@@ -136,18 +137,22 @@ class OverlaySnapshots implements Snapshots {
     const root = parent === undefined ? undefined : this.#layers.get(parent)?.root;
     if (parent !== undefined && root === undefined) throw isleError('missingLayer', { chainId: parent });
     const path = this.#pathOf(id);
-    await using undo = new Rollback();
-    failpoint('snapshot.prepare.before');
-    await mkdir(path, { mode: 0o700 });
-    undo.add('directory', () => rm(path, { recursive: true, force: true }));
-    const upper = join(path, 'upper');
-    await Promise.all([
-      mkdir(join(path, 'work'), { mode: 0o700 }),
-      mkdir(upper, { mode: 0o755 }).then(() => dressRoot(upper, root)),
-    ]);
-    failpoint('snapshot.prepare.made');
-    this.#records.put(id, { id, parent, volatile: options.volatile });
-    undo.keep();
+    try {
+      failpoint('snapshot.prepare.before');
+      await mkdir(path, { mode: 0o700 });
+    } catch (error) {
+      if (errnoOf(error) === 'EEXIST')
+        throw isleError('conflict', { message: `container ${id} has a root already` }, error);
+      throw explainFull(error, this.#paths.snapshots, 'creating a container');
+    }
+    try {
+      await makeDirectories(path, root);
+      failpoint('snapshot.prepare.made');
+      this.#records.put(id, { id, parent, volatile: options.volatile });
+    } catch (error) {
+      await this.#trash.take(path);
+      throw explainFull(error, this.#paths.snapshots, 'creating a container');
+    }
     failpoint('snapshot.prepare.after');
   }
 
@@ -306,6 +311,14 @@ class OverlaySnapshots implements Snapshots {
     const snapshot = this.#records.all().find(({ parent }) => parent === chainId);
     return snapshot && `container ${snapshot.id}`;
   }
+}
+
+async function makeDirectories(path: string, root: LayerRecord['root'] | undefined): Promise<void> {
+  const upper = join(path, 'upper');
+  await Promise.all([
+    mkdir(join(path, 'work'), { mode: 0o700 }),
+    mkdir(upper, { mode: 0o755 }).then(() => dressRoot(upper, root)),
+  ]);
 }
 
 /** The root of a container has the owner and mode of its image's, which overlayfs takes from the upper directory. */

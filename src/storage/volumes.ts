@@ -3,10 +3,11 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { mountTable, unmount } from '../host/mount.ts';
 import { spreadDirectories, treeUsage } from '../host/tree-async.ts';
-import { errnoOf, isleError, messageOf } from '../lib/errors.ts';
+import { isIsleError, isleError, messageOf } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
 import type { Logger } from '../lib/log.ts';
+import { explainFull } from './disk-full.ts';
 import type { StorageWorkers } from './storage-workers.ts';
 import { Trash } from './trash.ts';
 import { mountVolume, parseVolumeOptions } from './volume-options.ts';
@@ -152,7 +153,7 @@ class Directories implements VolumeFiles {
 }
 
 function explain(error: unknown, path: string, what: string): unknown {
-  const code = errnoOf(error);
-  if (code === 'ENOSPC' || code === 'EDQUOT') return isleError('diskFull', { path, what }, error);
+  const explained = explainFull(error, path, what);
+  if (explained !== error || isIsleError(error)) return explained;
   return isleError('internal', { message: `${what} failed: ${messageOf(error)}` }, error);
 }

@@ -89,7 +89,9 @@ export class BlobFiles {
 
   /** A directory among the partial files, whose name no blob can have: it is swept with them. */
   async scratch(): Promise<{ path: string } & AsyncDisposable> {
-    const path = await mkdtemp(join(this.partial, 'scratch-'));
+    const path = await mkdtemp(join(this.partial, 'scratch-')).catch((error: unknown) => {
+      throw this.explain(error, 'storing an image');
+    });
     return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
   }
 

@@ -26,7 +26,10 @@ export class IngestFile implements Ingest {
   static async open(files: BlobFiles, expected: Descriptor, release: () => void): Promise<IngestFile> {
     const path = files.partialPathOf(expected.digest);
     failpoint('content.ingest.before');
-    const file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
+    const file = await open(path, flags, 0o600).catch((error: unknown) => {
+      throw files.explain(error, 'storing an image layer');
+    });
     failpoint('content.ingest.after');
     const ingest = new IngestFile(files, expected, path, file, release);
     try {
