@@ -105,8 +105,11 @@ function lazyBuiltins(): Plugin {
       onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => {
         const load = `process.getBuiltinModule(${JSON.stringify(path)})`;
         const lazy = /^(node:)?(http2|https|tls)$/.test(path);
-        const proxy = `new Proxy({}, { get: (_, key) => ${load}[key] })`;
-        return { contents: `module.exports = ${lazy ? proxy : load}`, loader: 'js' };
+        // Every name as a getter: esbuild's interop copies own names, which a bare proxy would not have.
+        const getters = Object.keys(process.getBuiltinModule(path) ?? {})
+          .map((name) => `get ${JSON.stringify(name)}() { return ${load}[${JSON.stringify(name)}] }`)
+          .join(', ');
+        return { contents: `module.exports = ${lazy ? `{ ${getters} }` : load}`, loader: 'js' };
       });
     },
   };
