@@ -15,6 +15,9 @@ const exitUsage = 2;
  */
 export async function main(argv: string[]): Promise<void> {
   const started = performance.now();
+  // Some calls on libuv's pool wait for long (a sync of the disk, a name's lookup, a busy unmount): its usual four
+  // threads are soon all taken, and then nothing reads or writes a file. Read once, at the pool's first use.
+  process.env.UV_THREADPOOL_SIZE ??= '12';
   const config = await configOrExit(argv);
   const log = createLog({ level: config.logLevel });
   dieOnUnhandled(log);
