@@ -25,12 +25,12 @@ export async function dispatch(argv: readonly string[]): Promise<void> {
     }
     context = createContext(globals, process.env, found.name);
     const { command } = await found.entry.load();
-    errorCode = command.errorCode ?? 1;
     const parsed = parseArguments(rest.slice(found.words), command.flags, {
       interspersed: command.interspersed ?? true,
     });
     if (parsed.help) return await showHelp(context, found.name.split(' '));
     checkCount(found.name, command.usage, command.args, parsed.args.length);
+    errorCode = command.errorCode ?? 1;
     const code = await command.run(context, parsed as never);
     process.exitCode = code ?? process.exitCode ?? 0;
   } catch (error) {
@@ -79,18 +79,25 @@ async function showHelp(context: Context, words: string[]): Promise<void> {
   await printHelp(context, words);
 }
 
+/** Docker's exit code for a call that names no command, or too few arguments: 1, even of `run`. */
+const wrongCall = 1;
+
+function unknown(message: string, hint: string): Failure {
+  return new Failure(message, { exitCode: wrongCall, hint });
+}
+
 function unknownCommand(words: readonly string[]): Failure {
   const [first = '', second] = words;
   if (Object.hasOwn(groups, first) && second !== undefined) {
     const near = nearest(second, secondWords(first));
-    return usageError(
+    return unknown(
       `unknown command: ${first} ${second}`,
       near === undefined ? `see: isle ${first} --help` : `did you mean: isle ${first} ${near}?`,
     );
   }
-  if (absent.has(first)) return usageError(`isle has no "${first}" yet`, 'see: isle help');
+  if (absent.has(first)) return unknown(`isle has no "${first}" yet`, 'see: isle help');
   const near = nearest(first, firstWords());
-  return usageError(
+  return unknown(
     `unknown command: ${first}`,
     near === undefined ? 'see: isle help' : `did you mean: isle ${near}?`,
   );
@@ -107,7 +114,7 @@ function checkCount(name: string, usage: string, [min, max]: readonly [number, n
       : count < min
         ? `needs at least ${many(min)}`
         : `takes at most ${many(max)}`;
-  throw usageError(`isle ${name} ${wanted}`, `usage: isle ${name} ${usage}`);
+  throw new Failure(`isle ${name} ${wanted}`, { exitCode: wrongCall, hint: `usage: isle ${name} ${usage}` });
 }
 
 /** One line on stderr, and a hint where there is one; the exit code. */

@@ -16,3 +16,8 @@ export class Failure extends Error {
 export function usageError(message: string, hint?: string): Failure {
   return new Failure(message, { exitCode: 125, ...(hint === undefined ? {} : { hint }) });
 }
+
+/** A template that cannot be rendered: Docker's exit code for it is 1, where that of a wrong flag is 125. */
+export function templateError(message: string, hint?: string): Failure {
+  return new Failure(message, hint === undefined ? {} : { hint });
+}

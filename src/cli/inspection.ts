@@ -30,11 +30,14 @@ export async function inspect(
   options: { format: string | undefined; query?: Record<string, boolean | string | undefined> },
 ): Promise<number> {
   const found: unknown[] = [];
-  const missing: string[] = [];
+  const problems: Error[] = [];
   for (const name of names) {
-    const body = await lookUp(name);
-    if (body === undefined) missing.push(name);
-    else found.push(body);
+    try {
+      found.push(await lookUp(name));
+    } catch (error) {
+      if (!(error instanceof ApiError) && !(error instanceof Missing)) throw error;
+      problems.push(error);
+    }
   }
 
   async function lookUp(name: string): Promise<unknown> {
@@ -42,18 +45,15 @@ export async function inspect(
       try {
         return await client.get(paths[kind](name), kind === 'container' ? options.query : undefined);
       } catch (error) {
-        if (
-          !(error instanceof ApiError) ||
-          error.status !== 404 ||
-          (kinds.length === 1 && names.length === 1)
-        )
-          throw error;
+        // The words of the engine where it can only be one kind of thing.
+        if (!(error instanceof ApiError) || error.status !== 404 || kinds.length === 1) throw error;
       }
     }
-    return undefined;
+    throw new Missing(`No such object: ${name}`);
   }
 
   const { format } = options;
+  // Nothing found is an empty array, so that what reads it has JSON to read.
   if (format === undefined || format === '') out.line(JSON.stringify(found, null, 4));
   else if (format === 'json') out.line(JSON.stringify(found));
   else {
@@ -61,9 +61,10 @@ export async function inspect(
     const render = compileTemplate(format);
     for (const body of found) out.line(render(body));
   }
-  if (missing.length === 0) return 0;
-  const what = kinds.length === 1 ? kinds[0] : 'object';
-  if (missing.length === 1 && names.length === 1) throw new Failure(`No such ${what}: ${missing[0]}`);
-  for (const name of missing) err.line(`isle: No such ${what}: ${name}`);
-  return 1;
+  const [problem] = problems;
+  if (problem && names.length === 1) throw problem;
+  for (const { message } of problems) err.line(`isle: ${message}`);
+  return problem ? 1 : 0;
 }
+
+class Missing extends Failure {}

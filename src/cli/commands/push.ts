@@ -24,7 +24,7 @@ export const command = defineCommand({
     const { name, tag } = splitReference(image);
     if (flags['all-tags'] && tag !== undefined) throw new Failure("tag can't be used with --all-tags/-a");
     if (!flags['all-tags'] && tag === undefined && !flags.quiet)
-      context.err.line('Using default tag: latest');
+      context.out.line('Using default tag: latest');
     await followProgress(
       context,
       `${imagePath(name)}/push`,

@@ -30,9 +30,12 @@ export const command = defineCommand({
         for (const one of removed)
           out.line(one.Untagged === undefined ? `Deleted: ${one.Deleted}` : `Untagged: ${one.Untagged}`);
       } catch (error) {
-        if (!(error instanceof ApiError) || args.length === 1) throw error;
+        if (!(error instanceof ApiError)) throw error;
+        // As Docker's: forcing away what is already away is no error worth an exit code.
+        const gone = flags.force && error.status === 404;
+        if (args.length === 1 && !gone) throw error;
         err.line(`isle: ${messageOf(error)}`);
-        code = 1;
+        if (!gone) code = 1;
       }
     }
     return code;

@@ -1,4 +1,4 @@
-import { usageError } from '../failure.ts';
+import { templateError } from '../failure.ts';
 
 /** Go's truth: false, 0, nil and anything empty are false. */
 export function isTrue(value: unknown): boolean {
@@ -60,22 +60,22 @@ export const functions: Readonly<Record<string, TemplateFunction>> = {
 function toList(value: unknown, user: string): unknown[] {
   if (value === undefined || value === null) return [];
   if (Array.isArray(value)) return value;
-  throw usageError(`template: ${user} needs a list, not ${show(value)}`);
+  throw templateError(`template: ${user} needs a list, not ${show(value)}`);
 }
 
 function toNumber(value: unknown): number {
   if (typeof value === 'number') return value;
-  throw usageError(`template: expected a number, not ${show(value)}`);
+  throw templateError(`template: expected a number, not ${show(value)}`);
 }
 
 function index(value: unknown, key: unknown): unknown {
   if (value === undefined || value === null) return undefined;
   if (Array.isArray(value)) {
     const at = toNumber(key);
-    if (at < 0 || at >= value.length) throw usageError(`template: index out of range: ${at}`);
+    if (at < 0 || at >= value.length) throw templateError(`template: index out of range: ${at}`);
     return value[at] as unknown;
   }
-  if (typeof value !== 'object') throw usageError(`template: cannot index ${show(value)}`);
+  if (typeof value !== 'object') throw templateError(`template: cannot index ${show(value)}`);
   const name = show(key);
   return Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
 }
@@ -127,6 +127,6 @@ function formatVerb(verb: string, value: unknown, precision: string | undefined,
     case 'f':
       return toNumber(value).toFixed(precision === undefined ? 6 : Number(precision));
     default:
-      throw usageError(`template: printf does not know ${all}`);
+      throw templateError(`template: printf does not know ${all}`);
   }
 }

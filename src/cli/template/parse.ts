@@ -1,4 +1,4 @@
-import { usageError } from '../failure.ts';
+import { templateError } from '../failure.ts';
 import { type Token, tokenize } from './tokens.ts';
 
 /** A value or call inside an action. */
@@ -38,7 +38,7 @@ interface End {
 }
 
 function bad(why: string): Error {
-  return usageError(`template parsing error: ${why}`, 'see: isle help ps, or use --format json');
+  return templateError(`template parsing error: ${why}`, 'see: isle help ps, or use --format json');
 }
 
 function split(source: string): Piece[] {

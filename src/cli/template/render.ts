@@ -1,4 +1,4 @@
-import { usageError } from '../failure.ts';
+import { templateError } from '../failure.ts';
 import { functions, isTrue, show } from './functions.ts';
 import type { Expression, Node } from './parse.ts';
 
@@ -59,7 +59,7 @@ function entriesOf(value: unknown): [string | number, unknown][] {
     return Object.entries(value).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
   if (typeof value === 'number') return Array.from({ length: value }, (_, at) => [at, at]);
   if (value === undefined || value === null) return [];
-  throw usageError(`template: cannot range over ${show(value)}`);
+  throw templateError(`template: cannot range over ${show(value)}`);
 }
 
 function evaluate(expression: Expression, scope: Scope): unknown {
@@ -71,7 +71,7 @@ function evaluate(expression: Expression, scope: Scope): unknown {
       if (from === 'dot') return follow(scope.dot, expression.fields);
       if ('variable' in from) {
         if (!scope.variables.has(from.variable))
-          throw usageError(`template: undefined variable "$${from.variable}"`);
+          throw templateError(`template: undefined variable "$${from.variable}"`);
         return follow(scope.variables.get(from.variable), expression.fields);
       }
       return follow(evaluate(from, scope), expression.fields);
@@ -93,7 +93,7 @@ function call({ name, args }: Extract<Expression, { kind: 'call' }>, scope: Scop
   }
   const known = Object.hasOwn(functions, name) ? functions[name] : undefined;
   if (!known)
-    throw usageError(
+    throw templateError(
       `template: function "${name}" not defined`,
       `there are: ${[...Object.keys(functions), 'and', 'or'].sort().join(', ')}`,
     );
@@ -104,11 +104,11 @@ function follow(value: unknown, fields: readonly string[]): unknown {
   for (const field of fields) {
     if (value === undefined || value === null) return undefined;
     if (typeof value !== 'object')
-      throw usageError(`template: cannot evaluate field ${field} in ${show(value)}`);
+      throw templateError(`template: cannot evaluate field ${field} in ${show(value)}`);
     const holder = value as Record<string, unknown>;
     const key = Object.hasOwn(holder, field) ? field : sameLetters(holder, field);
     if (key === undefined)
-      throw usageError(
+      throw templateError(
         `template: there is no field .${field}`,
         `fields here: ${Object.keys(holder)
           .slice(0, 40)
