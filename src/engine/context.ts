@@ -69,6 +69,8 @@ export interface EngineContext extends EngineOptions {
   sizes: Map<string, TerminalSize>;
   /** Clients that attached before the start, by container. */
   attachments: Map<string, Set<PendingStreams>>;
+  /** Containers of whose last run something could not be removed: tried again before the next. */
+  unreleased: Set<string>;
   /** Kinds of things that are being pruned. */
   pruning: Set<string>;
   runtimeOf(record: Pick<ContainerRecord, 'runtimeName'>): Runtime;

@@ -55,6 +55,7 @@ function contextOf(options: EngineOptions, closing: AbortSignal, closed: Promise
     live: new Map(),
     sizes: new Map(),
     attachments: new Map(),
+    unreleased: new Set<string>(),
     pruning: new Set<string>(),
     closing,
     closed,

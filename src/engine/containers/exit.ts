@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import type { EngineContext } from '../context.ts';
@@ -15,13 +16,29 @@ export function watchExit(ctx: EngineContext, id: string, live: LiveContainer): 
   ctx.background.run(`the end of container ${id}`, async () => {
     const exit = await Promise.race([ctx.runtimeOf(record).wait(id), ctx.closed]);
     if (exit === undefined) return; // the engine closes: the workload goes on
-    await ctx.queue.run(id, () => endContainer(ctx, id, live, exit));
+    await endAtLast(ctx, id, live, exit);
   });
+}
+
+/** Milliseconds until an end that could not be recorded (a full disk) is tried again. */
+const retryDelay = 1000;
+
+async function endAtLast(ctx: EngineContext, id: string, live: LiveContainer, exit: Exit): Promise<void> {
+  while (!ctx.closing.aborted) {
+    try {
+      await ctx.queue.run(id, () => endContainer(ctx, id, live, exit));
+      return;
+    } catch (error) {
+      ctx.log.error({ container: id, err: error }, `recording the end: ${messageOf(error)}`);
+      await sleep(retryDelay, undefined, { ref: false });
+    }
+  }
 }
 
 /**
  * The order is Docker's: `die`, then network and mounts are given back, then the record says `exited` and waiters
- * wake, then the restart policy or auto-remove has its say.
+ * wake, then the restart policy or auto-remove has its say. When it throws it can be called again, and goes on
+ * where it was.
  */
 export async function endContainer(
   ctx: EngineContext,
@@ -32,8 +49,8 @@ export async function endContainer(
   if (ctx.live.get(id) !== live) return;
   live.stopHelpers();
   const before = ctx.records.find(id);
-  publishEnd(ctx, before, exit);
-  await release(ctx, before);
+  await live.once('die', async () => publishEnd(ctx, before, exit));
+  await live.once('release', () => release(ctx, before));
   const ranFor = performance.now() - live.startedAt;
   const delay = live.restarting ? undefined : ctx.restarts.next(before, exit.code, ranFor, live.endRequested);
   const removes = before.spec.autoRemove && !live.restarting && delay === undefined;
@@ -43,12 +60,11 @@ export async function endContainer(
     exitCode: exit.code,
     oomKilled: exit.oomKilled,
     finishedAt: exit.finishedAt,
-    health: undefined,
   });
-  ctx.live.delete(id);
   if (removes) await removeNow(ctx, ended, { volumes: true });
   else if (delay === undefined) ctx.waiters.exited(id, { code: exit.code });
   else ctx.restarts.schedule(id, delay);
+  ctx.live.delete(id);
   live.settle(exit);
 }
 
@@ -73,6 +89,7 @@ export async function release(ctx: EngineContext, record: ContainerRecord): Prom
       record.spec.autoRemove ? undefined : ctx.snapshots.unmount(id),
     ])),
   );
+  if (results[0]?.status === 'rejected') ctx.unreleased.add(id);
   for (const result of results) {
     if (result.status === 'rejected')
       ctx.log.error({ container: id, err: result.reason }, `giving back: ${messageOf(result.reason)}`);

@@ -16,11 +16,19 @@ export class LiveContainer {
   restarting = false;
   /** What to stop when it ends: health checks, log rotation. */
   readonly #stops: (() => void)[] = [];
+  readonly #done = new Set<string>();
 
   constructor() {
     const { promise, resolve } = Promise.withResolvers<Exit>();
     this.ended = promise;
     this.settle = resolve;
+  }
+
+  /** Runs a step of the end, unless it has succeeded before. */
+  async once(step: string, work: () => Promise<void>): Promise<void> {
+    if (this.#done.has(step)) return;
+    await work();
+    this.#done.add(step);
   }
 
   onEnd(stop: () => void): void {

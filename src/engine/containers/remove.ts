@@ -4,7 +4,6 @@ import { rm } from 'node:fs/promises';
 import type { EngineContext } from '../context.ts';
 import { endPending } from './attach.ts';
 import { publishContainer } from './events.ts';
-import { release } from './exit.ts';
 import { stateDirOf } from './paths.ts';
 import type { ContainerRecord } from './record.ts';
 import { isRunning } from './records.ts';
@@ -59,7 +58,6 @@ export async function removeNow(
   { volumes }: { volumes: boolean },
 ): Promise<void> {
   const { id } = record;
-  if (ctx.live.has(id)) await release(ctx, record);
   failpoint('engine.remove.before');
   const gone = volumes ? ctx.volumes.unused(record.anonymousVolumes, id) : [];
   ctx.store.transaction(() => {

@@ -75,6 +75,10 @@ async function bringUp(
   await using undo = new Rollback();
   ctx.intents.add({ kind: 'start', id });
   failpoint('engine.start.begin');
+  if (ctx.unreleased.has(id)) {
+    await runtime.delete(id);
+    ctx.unreleased.delete(id);
+  }
   const [rootfs, pod, prepared] = await inParallel<[string, PodNetwork, PreparedMounts, void]>(
     mountRoot(ctx, id, undo),
     connect(ctx, record, undo),

@@ -29,7 +29,7 @@ export async function recover(ctx: EngineContext): Promise<void> {
   for (const { record, state } of found) adoptRunning(ctx, record, state);
   await Promise.all([ctx.network.recover(runningPods(ctx)), unmountIdle(ctx)]);
   await Promise.all([undoIntents(ctx), ...found.map(({ record, state }) => settleEnded(ctx, record, state))]);
-  const strangers = await unknownWorkloads(ctx);
+  const strangers = await idleWorkloads(ctx);
   ctx.background.run('sweeping leftovers', () => sweepUnknown(ctx, strangers));
   comeBack(ctx, new Set(up.map(({ id }) => id)));
 }
@@ -121,14 +121,17 @@ interface Stranger {
   runtime: Runtime;
 }
 
-/** Taken before anything new is served, so that nothing new is among it. */
-async function unknownWorkloads(ctx: EngineContext): Promise<Stranger[]> {
+/** What runs for nobody. Looked up before anything new is served, so that nothing new is among it. */
+async function idleWorkloads(ctx: EngineContext): Promise<Stranger[]> {
   const found = await Promise.all(
     [...new Set(Object.values(ctx.runtimes))].map(async (runtime) =>
-      (await runtime.leftovers()).filter((id) => !ctx.records.get(id)).map((id) => ({ id, runtime })),
+      (await runtime.leftovers()).filter((id) => !ctx.live.has(id)).map((id) => ({ id, runtime })),
     ),
   );
-  return found.flat();
+  // What belongs to a container that is down must be gone before that is started again.
+  const known = found.flat().filter(({ id }) => ctx.records.get(id));
+  await Promise.all(known.map(({ id, runtime }) => runtime.delete(id)));
+  return found.flat().filter(({ id }) => !ctx.records.get(id));
 }
 
 /** Processes, mounts and directories that no record knows. */
