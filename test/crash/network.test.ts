@@ -74,7 +74,7 @@ async function check(network: Network, instance: string, root: string, running: 
   const pods = running.map((id) => network.attachment(id)!);
   for (const pod of pods) {
     const gateway = pod.endpoints[0]!.ipv4?.gateway;
-    if (gateway) assert.equal((await inPod(pod, 'ping', '-c1', '-W4', gateway)).code, 0, pod.podId);
+    if (gateway) assert.equal((await inPod(pod, 'ping', '-c1', '-W9', gateway)).code, 0, pod.podId);
   }
   const namespaces = await readdir(join(root, 'netns'));
   assert.deepEqual(namespaces.toSorted(), pods.map((pod) => pod.netnsPath!.split('/').at(-1)!).toSorted());

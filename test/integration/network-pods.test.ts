@@ -30,7 +30,7 @@ describe('pods on networks', () => {
     network.attach(id, attachRequest({ name: id, hostname: id, ...changes }));
   const on = (...names: string[]) => ({ networks: names.map((name) => ({ network: name, endpoint: {} })) });
   const pings = async (pod: Attachment, address: string): Promise<boolean> =>
-    (await inPod(pod, 'ping', '-c1', '-W4', address)).code === 0;
+    (await inPod(pod, 'ping', '-c1', '-W9', address)).code === 0;
   /** Waits less: nothing is to come. */
   const isShut = async (pod: Attachment, address: string): Promise<boolean> =>
     (await inPod(pod, 'ping', '-c1', '-W1', address)).code !== 0;
