@@ -2,7 +2,11 @@ import { chmod, chown, lstat, readFile, rename, rm } from 'node:fs/promises';
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
+import { dirname, join } from 'node:path';
 import { isleError, errnoOf } from '../../lib/errors.ts';
+
+/** bytes that the kernel's sockaddr_un holds */
+const longestPath = 107;
 
 /**
  * Listens on a UNIX socket of mode 0660 that belongs to the group `isle`, where there is one. The socket gets its
@@ -10,8 +14,12 @@ import { isleError, errnoOf } from '../../lib/errors.ts';
  * answers there already.
  */
 export async function listenUnix(server: Server, path: string): Promise<void> {
+  if (Buffer.byteLength(path) > longestPath)
+    throw isleError('invalidParameter', {
+      message: `cannot listen on ${path}: the path of a UNIX socket has at most ${longestPath} bytes`,
+    });
   await assertFree(path);
-  const temporary = `${path}.${process.pid}`;
+  const temporary = join(dirname(path), `.${process.pid}`);
   await rm(temporary, { force: true });
   const umask = process.umask(0o177);
   try {

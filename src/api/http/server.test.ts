@@ -64,11 +64,12 @@ const query = 'stream=1&stdin=1&stdout=1&stderr=1';
 test('the socket is 0660, a dead one is taken over, a live one and other files are not', async () => {
   assert.equal((await stat(socket)).mode & 0o777, 0o660);
   assert.deepEqual(
-    (await readdir(directory)).filter((name) => name.startsWith('docker.sock.')),
+    (await readdir(directory)).filter((name) => name !== 'docker.sock'),
     [],
   );
   const second = await newServer();
   await assert.rejects(second.listen(socket), /another daemon serves it/);
+  await assert.rejects(second.listen(join(directory, 'x'.repeat(120))), /at most 107 bytes/);
   const file = join(directory, 'file');
   await writeFile(file, '');
   await assert.rejects(second.listen(file), /not a socket/);

@@ -42,6 +42,8 @@ export async function createServer(options: ApiServerOptions): Promise<ApiServer
       connections.setUpgrade(request, { stream, head });
       app.routing(request, upgradeResponse(request, stream));
     });
+    // Out of descriptors, for one: the next connection may work again, and unheard it would end the daemon.
+    server.on('error', (error) => options.log.error({ err: error }, 'the API cannot listen or accept'));
     servers.push(server);
     return server;
   };
