@@ -1,18 +1,13 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdtemp, mkdir, rm } from 'node:fs/promises';
+import { createWriteStream } from 'node:fs';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
+import { failpoint } from '../lib/failpoint.ts';
 import type { ContentStore, Descriptor } from './content-store.ts';
 import type { ImageRecord } from './image-index.ts';
 import { layerKind, mediaTypes } from './media-types.ts';
-
-/** Where layers are compressed; swept on start. */
-export function scratchRoot(dataRoot: string): string {
-  return join(dataRoot, 'push');
-}
 
 /**
  * The image with its plain tar layers (made here, by commit or import) gzip-compressed, and the manifest for it.
@@ -21,7 +16,6 @@ export function scratchRoot(dataRoot: string): string {
 export async function compressLayers(
   content: ContentStore,
   image: ImageRecord,
-  dataRoot: string,
   signal?: AbortSignal,
 ): Promise<ImageRecord> {
   if (!image.layers.some((layer) => layerKind(layer.mediaType) === 'tar')) return image;
@@ -29,7 +23,7 @@ export async function compressLayers(
   for (const layer of image.layers)
     layers.push(
       layerKind(layer.mediaType) === 'tar'
-        ? { ...layer, ...(await compress(content, layer, dataRoot, signal)) }
+        ? { ...layer, ...(await compress(content, layer, signal)) }
         : layer,
     );
   const bytes = Buffer.from(
@@ -44,48 +38,25 @@ export async function compressLayers(
   return { ...image, layers, manifest: { digest, size: bytes.length, mediaType: mediaTypes.ociManifest } };
 }
 
-async function compress(
-  content: ContentStore,
-  layer: Descriptor,
-  dataRoot: string,
-  signal?: AbortSignal,
-): Promise<Descriptor> {
-  const root = scratchRoot(dataRoot);
-  await mkdir(root, { recursive: true, mode: 0o700 });
-  const dir = await mkdtemp(join(root, 'layer-'));
-  try {
-    const file = join(dir, 'layer.tar.gz');
-    const hash = createHash('sha256');
-    let size = 0;
-    const measure = new Transform({
-      transform(chunk: Buffer, _encoding, done) {
-        hash.update(chunk);
-        size += chunk.length;
-        done(null, chunk);
-      },
-    });
-    await pipeline(
-      content.open(layer.digest),
-      createGzip({ level: 6, chunkSize: 256 * 1024 }),
-      measure,
-      createWriteStream(file),
-      { signal },
-    );
-    const packed = { digest: `sha256:${hash.digest('hex')}`, size, mediaType: mediaTypes.ociLayerGzip };
-    const ingest = await content.ingest(packed);
-    try {
-      if (!ingest.done) {
-        await ingest.restart();
-        await ingest.write(createReadStream(file));
-        await ingest.commit();
-      }
-    } finally {
-      await ingest.close();
-    }
-    return packed;
-  } finally {
-    await rm(dir, { recursive: true, force: true });
-  }
+async function compress(content: ContentStore, layer: Descriptor, signal?: AbortSignal): Promise<Descriptor> {
+  await using scratch = await content.scratch();
+  const file = join(scratch.path, 'layer.tar.gz');
+  const hash = createHash('sha256');
+  let size = 0;
+  const measure = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk);
+      size += chunk.length;
+      done(null, chunk);
+    },
+  });
+  const gzip = createGzip({ level: 6, chunkSize: 256 * 1024 });
+  failpoint('images.compress.before');
+  await pipeline(content.open(layer.digest), gzip, measure, createWriteStream(file), { signal });
+  failpoint('images.compress.after');
+  const digest = `sha256:${hash.digest('hex')}`;
+  await content.adopt(file, { digest, size });
+  return { digest, size, mediaType: mediaTypes.ociLayerGzip };
 }
 
 function descriptorOf({ digest, size }: Descriptor, mediaType: string): Descriptor {

@@ -1,4 +1,5 @@
 import { isleError } from '../lib/errors.ts';
+import { failpoint } from '../lib/failpoint.ts';
 import { shortId } from '../lib/ids.ts';
 import { compressLayers } from './compress.ts';
 import type { ContentStore, Descriptor } from './content-store.ts';
@@ -28,7 +29,6 @@ export interface PushParts {
   content: ContentStore;
   connections: Connections;
   pins: Pins;
-  dataRoot: string;
 }
 
 type UploadEvent =
@@ -99,6 +99,7 @@ export class Pusher {
     const bytes = await content.read(image.manifest.digest, maxManifestBytes);
     const tag = ref.tag ?? 'latest';
     await target.putManifest(tag, image.manifest, bytes, signal);
+    failpoint('images.push-record.before');
     index.put(image, [{ domain: ref.domain, path: ref.path, digest: image.manifest.digest }]);
     const { digest, size } = image.manifest;
     onProgress({ status: `${tag}: digest: ${digest} size: ${size}` });
@@ -107,10 +108,10 @@ export class Pusher {
 
   /** As it goes to a registry: what came from one stays as it is, what was made here is compressed. */
   async #packed(image: ImageRecord, signal: AbortSignal | undefined): Promise<ImageRecord> {
-    const { index, content, pins, dataRoot } = this.#parts;
+    const { index, content, pins } = this.#parts;
     if (index.namesOf(image.id).some((name) => name.digest)) return image;
     using _pin = await pins.pinAll();
-    const packed = await compressLayers(content, image, dataRoot, signal);
+    const packed = await compressLayers(content, image, signal);
     if (packed !== image) index.put(packed, []);
     return packed;
   }

@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import { MemoryRelease } from '../host/memory.ts';
 import { isIsleError, isleError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
@@ -6,7 +5,6 @@ import type { Store } from '../lib/table.ts';
 import type { Snapshots } from '../storage/snapshots.ts';
 import { Archives } from './archives.ts';
 import { Collector } from './collect.ts';
-import { scratchRoot } from './compress.ts';
 import type { ContentStore } from './content-store.ts';
 import { historyOf } from './history.ts';
 import { ImageIndex } from './image-index.ts';
@@ -43,7 +41,7 @@ export function createImages(options: ImagesOptions): Images {
   const connections = new Connections(config);
   const parts = { index, pins, connections, content, snapshots, unpacker, log };
   const puller = new Puller(parts);
-  const pusher = new Pusher({ ...parts, dataRoot: options.dataRoot });
+  const pusher = new Pusher(parts);
   const collector = new Collector(parts);
   const archives = new Archives(parts);
   const memory = new MemoryRelease();
@@ -109,7 +107,6 @@ export function createImages(options: ImagesOptions): Images {
     chainId: (imageId) => index.record(imageId)?.layers.at(-1)?.chainId,
     async recover() {
       await content.recover();
-      await rm(scratchRoot(options.dataRoot), { recursive: true, force: true });
       await repair(parts);
       await collect();
     },
