@@ -53,9 +53,21 @@ test('an aborted job stops by itself and keeps its thread; one aborted before it
   const waiting = threads.run('wait', { signal: controller.signal });
   const queued = threads.run(0, { signal: controller.signal });
   setTimeout(() => controller.abort(), 20);
-  await assert.rejects(waiting, { name: 'AbortError' });
-  await assert.rejects(queued, { name: 'AbortError' });
+  await Promise.all([waiting, queued].map((job) => assert.rejects(job, { name: 'AbortError' })));
   assert.equal(await threads.run(0), before);
+});
+
+test('an aborted job that waits for a thread waits no longer', async (t) => {
+  const threads = pool(t, 1);
+  const busy = threads.run(300);
+  const controller = new AbortController();
+  const started = performance.now();
+  const queued = threads.run(0, { signal: controller.signal });
+  controller.abort();
+  await assert.rejects(queued, { name: 'AbortError' });
+  assert.ok(performance.now() - started < 250);
+  await busy;
+  await threads.run(0);
 });
 
 test('an idle thread ends', async (t) => {

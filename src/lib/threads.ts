@@ -48,7 +48,7 @@ export class ThreadPool {
 
   async run(job: unknown, options: JobOptions = {}): Promise<unknown> {
     options.signal?.throwIfAborted();
-    const thread = await this.#take();
+    const thread = await this.#take(options.signal);
     try {
       options.signal?.throwIfAborted();
       return await thread.run(job, options);
@@ -61,14 +61,25 @@ export class ThreadPool {
     await Promise.all([...this.#all].map((thread) => thread.end()));
   }
 
-  #take(): Promise<Thread> | Thread {
+  #take(signal: AbortSignal | undefined): Promise<Thread> | Thread {
     const idle = this.#idle.pop();
     if (idle) {
       idle.wake();
       return idle;
     }
     if (this.#all.size < this.#options.threads) return this.#start();
-    return new Promise((resolve) => this.#waiting.push(resolve));
+    return new Promise((resolve, reject) => {
+      const give = (thread: Thread): void => {
+        signal?.removeEventListener('abort', leave);
+        resolve(thread);
+      };
+      const leave = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(give), 1);
+        reject(signal?.reason);
+      };
+      this.#waiting.push(give);
+      signal?.addEventListener('abort', leave, { once: true });
+    });
   }
 
   #start(): Thread {

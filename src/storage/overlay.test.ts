@@ -231,6 +231,16 @@ test('ids and chain ids that could leave their directory are refused', async (t)
   await assert.rejects(snapshots.mount('nobody'), /there is no root file system/);
 });
 
+test('no user of the host can reach a setuid file in a layer or a container (CVE-2025-64507)', async (t) => {
+  const { root, snapshots, layer } = await setUp(t);
+  await layer(chain('a'), undefined, (path) => writeFile(join(path, 'su'), '', { mode: 0o4755 }));
+  await snapshots.prepare('one', chain('a'));
+  await snapshots.mount('one');
+  for (const name of ['data/layers', 'data/snapshots', 'data/trash', 'data/snapshots/one', 'run/rootfs']) {
+    assert.equal((await stat(join(root, name))).mode & 0o077, 0, name);
+  }
+});
+
 test('mounting costs less than a millisecond', async (t) => {
   const { snapshots, layer } = await setUp(t);
   await layer(chain('a'), undefined, (path) => writeFile(join(path, 'base'), 'base'));
