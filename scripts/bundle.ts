@@ -132,6 +132,8 @@ async function bundleDaemon(): Promise<void> {
     outExtension: { '.js': '.mjs' },
     chunkNames: 'chunk-[hash]',
     plugins: [lazyBuiltins()],
+    // Its CommonJS form loses its names where it is imported dynamically; this is the same code as ES modules.
+    alias: { yaml: join(root, 'node_modules/yaml/browser/index.js') },
     banner: {
       js: "import { createRequire as isleCreateRequire } from 'node:module'; const require = isleCreateRequire(import.meta.url);",
     },
