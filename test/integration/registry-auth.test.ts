@@ -3,6 +3,7 @@ import { createServer, request as httpRequest } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { openImages } from '../fixtures/engine-images.ts';
+import { startHostile } from '../fixtures/hostile-registry.ts';
 import { buildImage, pushTo } from '../fixtures/image-builder.ts';
 import { startRegistry, testUser, type TestRegistry } from '../fixtures/registry.ts';
 
@@ -84,6 +85,25 @@ test('a mirror that is down or lacks the image is passed by', async () => {
   const mirrors = { [registry.host]: ['http://127.0.0.1:1', empty.url] };
   await using engine = await openImages({ mirrors });
   assert.equal((await engine.pull(`${registry.host}/app`)).id, image.id);
+});
+
+test('a mirror that loses its blobs in the middle of a pull is passed by for each of them', async () => {
+  await using registry = await startRegistry();
+  const many = buildImage({ layers: ['1', '2', '3', '4', '5'].map((a) => ({ a })) });
+  await pushTo(registry, 'app', many);
+  await using mirror = await startHostile({
+    images: { 'app:latest': many },
+    script: (_request, response, path) => {
+      if (!path.includes('/blobs/')) return false;
+      response.writeHead(500).end();
+      return true;
+    },
+  });
+  await using engine = await openImages({
+    mirrors: { [registry.host]: [mirror.url] },
+    maxConcurrentDownloads: 5,
+  });
+  assert.equal((await engine.pull(`${registry.host}/app`)).id, many.id);
 });
 
 test('a proxy is used as the environment says, and not for what NO_PROXY names', async () => {

@@ -205,3 +205,17 @@ test('what a token server sends cannot split a header, and its refusal is told i
   await using engine = await openImages();
   await assert.rejects(engine.pull(`${registry.host}/app`, { auth }), { code: 'pullDenied' });
 });
+
+test('a token server that is busy is asked again', async () => {
+  let refusals = 2;
+  await using registry = await startHostile({ images });
+  registry.play((request, response, path) => {
+    if (path === '/token' && refusals-- > 0) response.writeHead(503, { 'retry-after': '0' }).end();
+    else if (path === '/token') response.end(JSON.stringify({ access_token: 'tok' }));
+    else if (request.headers.authorization === 'Bearer tok') return false;
+    else response.writeHead(401, { 'www-authenticate': `Bearer realm="${registry.url}/token"` }).end();
+    return true;
+  });
+  await using engine = await openImages();
+  assert.equal((await engine.pull(`${registry.host}/app`, { auth })).id, image.id);
+});

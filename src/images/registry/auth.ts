@@ -6,7 +6,7 @@ import { parseChallenges, type Challenge } from './challenge.ts';
 import type { Connections, Outgoing } from './connections.ts';
 import type { Endpoint } from './endpoints.ts';
 import { isInsecure } from './endpoints.ts';
-import { registryWords } from './answers.ts';
+import { parseRetryAfter, registryWords, UnexpectedAnswer } from './answers.ts';
 
 const maxTokenAnswer = 1024 * 1024;
 
@@ -79,20 +79,22 @@ export class Authorizer {
       : this.#tokenRequest(realm, service, scopes);
     const response = await this.#connections.send({ ...request, signal });
     const body = await readBody(response, realm.host, maxTokenAnswer, this.#connections.timeouts);
-    if (response.statusCode !== 200) {
-      const reason = registryWords(body) || `the token server ${realm.host} answered ${response.statusCode}`;
-      if (response.statusCode === 401 || response.statusCode === 403 || response.statusCode === 400)
-        throw isleError('registryUnauthorized', { host: this.#endpoint.registry, reason });
-      if (response.statusCode === 429)
-        throw isleError('registryRateLimited', { host: this.#endpoint.registry, reason });
-      throw isleError('registryAnswer', {
-        host: realm.host,
-        what: `${response.statusCode} to a token request: ${reason}`,
-      });
-    }
+    const status = response.statusCode ?? 0;
+    if (status !== 200) throw this.#refused(status, body, response.headers['retry-after'], realm.host);
     const answer = parseToken(body, realm.host);
     this.identityToken = answer.refreshToken ?? this.identityToken;
     return answer;
+  }
+
+  #refused(status: number, body: Buffer | undefined, retryAfter: string | undefined, realm: string): Error {
+    const words = registryWords(body);
+    const host = this.#endpoint.registry;
+    const reason = words || `the token server ${realm} answered ${status}`;
+    if ([400, 401, 403].includes(status)) return isleError('registryUnauthorized', { host, reason });
+    // These pass: whoever asked tries again.
+    if (status === 429 || status >= 500)
+      return new UnexpectedAnswer(realm, status, words, parseRetryAfter(retryAfter));
+    return isleError('registryAnswer', { host: realm, what: `${status} to a token request: ${reason}` });
   }
 
   #tokenRequest(realm: URL, service: string | undefined, scopes: readonly string[]): Outgoing {

@@ -191,33 +191,30 @@ export class RemoteRepository {
     throw this.#wrong('a list of tags that cannot be read');
   }
 
-  /** Metadata: small, so each endpoint gets a few tries. */
+  /** Metadata: small, so the registry gets a few tries. A mirror gets one: what it cannot do now the next one can. */
   #try<T>(signal: AbortSignal | undefined, action: (session: RegistrySession) => Promise<T>): Promise<T> {
     const { timeouts } = this.#connections;
-    return this.#across((session) =>
-      withRetries({ timeouts, tries: metadataTries, signal }, () => action(session)),
-    );
+    return this.#across((session) => {
+      const tries = session.endpoint.mirror ? 1 : metadataTries;
+      return withRetries({ timeouts, tries, signal }, () => action(session));
+    });
   }
 
-  /** From the endpoint that worked last on: a mirror that fails in any way, or a scheme nobody listens to, is passed by. */
+  /**
+   * From the endpoint that worked last on: a mirror that fails in any way, and a scheme nobody listens to, are passed
+   * by. Calls run side by side, so each counts for itself. The last failure is the one to tell.
+   */
   async #across<T>(action: (session: RegistrySession) => Promise<T>): Promise<T> {
-    let first: unknown;
-    for (; ; this.#current++) {
-      const session = this.#sessions[this.#current];
-      if (!session) throw first;
+    for (let i = this.#current; ; i++) {
+      const session = this.#sessions[i] as RegistrySession;
       try {
-        return await action(session);
+        const result = await action(session);
+        this.#current = Math.max(this.#current, i);
+        return result;
       } catch (error) {
-        const isLast = this.#current === this.#sessions.length - 1;
-        if (first === undefined || !(error instanceof NetworkError)) first = error;
-        const passable =
-          session.endpoint.mirror ||
-          (error instanceof NetworkError && session.endpoint.base.protocol === 'https:');
-        if (!passable || isLast) {
-          if (isLast && this.#sessions.length > 1 && error instanceof NetworkError && isSchemeProblem(first))
-            throw error;
-          throw first;
-        }
+        const { mirror, base } = session.endpoint;
+        const passable = mirror || (error instanceof NetworkError && base.protocol === 'https:');
+        if (!passable || i === this.#sessions.length - 1) throw error;
       }
     }
   }
@@ -225,10 +222,6 @@ export class RemoteRepository {
   #wrong(what: string): Error {
     return isleError('registryAnswer', { host: this.ref.domain, what });
   }
-}
-
-function isSchemeProblem(error: unknown): boolean {
-  return error instanceof NetworkError && /HTTPS/.test(error.reason);
 }
 
 function matchesRange(header: string | undefined, offset: number, size: number): boolean {
