@@ -4,7 +4,7 @@ import { type Context, createContext, type Globals } from './context.ts';
 import { Failure, usageError } from './failure.ts';
 import { parseArguments } from './parse.ts';
 import { absent, findCommand, firstWords, groups, secondWords } from './registry.ts';
-import { nearest } from './suggest.ts';
+import { nearest } from '../lib/suggest.ts';
 import type { ColorMode } from './terminal/output.ts';
 
 /** Runs the command that `argv` (without node and script) names, and sets the exit code. */

@@ -2,7 +2,7 @@ import type { ApiError } from './client/errors.ts';
 import type { ContainerSummary, ImageSummary, NetworkBody, VolumeBody } from './client/types.ts';
 import type { Context } from './context.ts';
 import { Failure } from './failure.ts';
-import { nearest } from './suggest.ts';
+import { nearest } from '../lib/suggest.ts';
 
 /** What the engine refused, for people: its words, a name that was probably meant, and the exit code. */
 export async function explain(error: ApiError, context: Context, errorCode: number): Promise<Failure> {

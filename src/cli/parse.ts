@@ -1,7 +1,7 @@
 import { messageOf } from '../lib/errors.ts';
 import { usageError } from './failure.ts';
 import type { AnyFlag, AnyFlags, Values } from './flags.ts';
-import { nearest } from './suggest.ts';
+import { nearest } from '../lib/suggest.ts';
 
 export interface Parsed<F> {
   args: string[];

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { isAbsolute, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { isleError, messageOf } from '../lib/errors.ts';
-import { nearest } from '../lib/suggest.ts';
+import { didYouMean } from '../lib/suggest.ts';
 
 /** Everything that can be set for a daemon; `docs/configuration.md` describes each for users. */
 export interface DaemonConfig {
@@ -84,7 +84,7 @@ const defaults = {
 
 /**
  * The daemon's configuration from its command line and the file that `--config` names; the command line wins.
- * Throws `invalidConfig` for unknown keys (with the nearest known one), wrong types and values out of range.
+ * Throws `invalidConfig` for unknown keys (with the didYouMean known one), wrong types and values out of range.
  */
 export async function loadConfig(argv: string[]): Promise<DaemonConfig> {
   const flags = parseFlags(argv);
@@ -125,7 +125,7 @@ function parseFlags(argv: string[]): { [K in keyof typeof options]?: string } {
   } catch (error) {
     const known = Object.keys(options).map((name) => `--${name}`);
     const wrong = argv.find((arg) => arg.startsWith('-') && !known.includes(arg.split('=')[0]!));
-    const hint = wrong === undefined ? '' : nearest(wrong, known);
+    const hint = wrong === undefined ? '' : didYouMean(wrong, known);
     const message = wrong === undefined ? messageOf(error) : `unknown flag ${wrong}${hint}`;
     throw isleError('invalidConfig', { file: 'isle daemon', message }, error);
   }
@@ -219,7 +219,7 @@ function check(value: unknown, kind: Kind, at: string, file: string): void {
       const path = at === '' ? key : `${at}.${key}`;
       const known = kind[key];
       if (known === undefined || !Object.hasOwn(kind, key)) {
-        const message = `unknown setting "${path}"${nearest(key, Object.keys(kind))}`;
+        const message = `unknown setting "${path}"${didYouMean(key, Object.keys(kind))}`;
         throw isleError('invalidConfig', { file, message });
       }
       check(inner, known, path, file);
@@ -267,7 +267,7 @@ function levelOf(text: string): LogLevel {
   const known = ['debug', 'info', 'warn', 'error'] as const;
   const level = known.find((name) => name === text);
   if (level !== undefined) return level;
-  const message = `log level "${text}" is none of ${known.join(', ')}${nearest(text, known)}`;
+  const message = `log level "${text}" is none of ${known.join(', ')}${didYouMean(text, known)}`;
   throw isleError('invalidConfig', { file: 'isle daemon', message });
 }
 

@@ -1,5 +1,5 @@
 import { isleError } from '../../lib/errors.ts';
-import { nearest } from '../../lib/suggest.ts';
+import { didYouMean } from '../../lib/suggest.ts';
 import { parseBytes } from '../../lib/units.ts';
 import type { LogConfig } from '../model.ts';
 
@@ -34,7 +34,7 @@ export function parseLogOptions({ driver, options }: LogConfig): LogLimits {
   for (const key of Object.keys(options))
     if (!known.includes(key))
       throw isleError('invalidParameter', {
-        message: `unknown log opt '${key}' for ${driver} log driver${nearest(key, known)}`,
+        message: `unknown log opt '${key}' for ${driver} log driver${didYouMean(key, known)}`,
       });
   const local = driver === 'local';
   const maxSize = options['max-size'] ?? (local ? '20m' : undefined);

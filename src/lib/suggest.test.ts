@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { editDistance, nearest } from './suggest.ts';
+import { didYouMean, editDistance, nearest } from './suggest.ts';
 
 test('a slip of the finger finds its word', () => {
   assert.equal(nearest('rnu', ['run', 'rm', 'ps']), 'run');
@@ -9,6 +9,12 @@ test('a slip of the finger finds its word', () => {
   assert.equal(nearest('postgers', ['postgres', 'redis']), 'postgres');
   assert.equal(nearest('xyzzy', ['run', 'rm']), undefined);
   assert.equal(nearest('run', ['run']), undefined);
+});
+
+test('a message gets the word in brackets, or nothing', () => {
+  assert.equal(didYouMean('logLevle', ['logLevel', 'dataRoot']), ' (did you mean "logLevel"?)');
+  assert.equal(didYouMean('LOGLEVEL', ['logLevel']), ' (did you mean "logLevel"?)');
+  assert.equal(didYouMean('x', ['logLevel']), '');
 });
 
 test('the distance is a metric, and neighbours swapped count once', () => {
