@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
 import { type FakeEngine, fakeEngine, specOf } from '../../test/fixtures/fake-engine.ts';
+import { ContainerRecords } from './containers/records.ts';
 import type { ContainerSpec } from './model.ts';
+import { pods } from './pods.ts';
 import { isIsleError } from '../lib/errors.ts';
 
 const never = new AbortController().signal;
@@ -242,4 +244,21 @@ test('what contradicts itself is refused and leaves nothing', async (t) => {
   await refused({ stopSignal: 'SIGNOPE' }, /Invalid signal: SIGNOPE/);
   assert.equal(containers.list().length, 0);
   assert.equal(fake.calls.filter((call) => call.startsWith('prepare')).length, 0);
+});
+
+test('a container that joins another one is in its pod, and a plain one is a pod of one', async (t) => {
+  const fake = await engineFor(t);
+  const { id } = await run(fake, ['sleep', '100'], {}, 'base');
+  const joined = await run(fake, ['sleep', '100'], { networkMode: 'container:base' }, 'joined');
+  const alone = await run(fake, ['sleep', '100'], {}, 'alone');
+  const records = new ContainerRecords(fake.store);
+  const found = pods({ records, network: fake.options.network });
+  assert.deepEqual(
+    found.map((pod) => [pod.id, pod.containers.map(({ name }) => name), pod.running]).sort(),
+    [
+      [id, ['base', 'joined'], true],
+      [alone.id, ['alone'], true],
+    ].sort(),
+  );
+  assert.equal(fake.world.workloads.get(joined.id)?.workload.netns, `/netns/${id}`);
 });

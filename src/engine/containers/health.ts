@@ -76,42 +76,56 @@ async function probe(
   stopped: AbortSignal,
 ): Promise<HealthResult> {
   const start = now();
+  const result = (exitCode: number, output: string): HealthResult => ({
+    start,
+    end: now(),
+    exitCode,
+    output,
+  });
+  const args = argsOf(ctx, record, check);
+  const id = newId();
+  const tell = (action: string, more: Record<string, string> = {}) =>
+    publishContainer(ctx, record, action, { execID: id, ...more });
   try {
-    const args = argsOf(ctx, record, check);
-    publishContainer(ctx, record, `exec_create: ${args.join(' ')}`);
-    const session = await ctx.runtimeOf(record).exec(record.id, {
-      id: newId(),
-      args,
-      env: record.process.env,
-      cwd: record.process.cwd,
-      user: record.process.user,
-      tty: false,
-      stdin: false,
-      privileged: false,
-    });
+    tell(`exec_create: ${args.join(' ')}`);
+    const { env, cwd, user } = record.process;
+    const what = { id, args, env, cwd, user, tty: false, stdin: false, privileged: false };
+    const session = await ctx.runtimeOf(record).exec(record.id, what);
+    tell(`exec_start: ${args.join(' ')}`);
     const startTime = startTimeOf(session.pid);
     const output = collect(session);
-    const timer = new AbortController();
-    const late = sleep(timeout, undefined, {
-      signal: AbortSignal.any([timer.signal, stopped]),
-      ref: false,
-    }).catch(() => undefined);
-    const exit = await Promise.race([session.exit, late]);
-    timer.abort();
+    const exit = await within(session.exit, timeout, stopped);
     if (exit) {
-      await output.ended;
-      return { start, end: now(), exitCode: exit.code, output: output.text() };
+      tell('exec_die', { exitCode: String(exit.code) });
+      // What the probe left running may keep its output open.
+      await within(output.ended, drainPatience, stopped);
+      return result(exit.code, output.text());
     }
     await endSession(session, startTime);
     const why = `Health check exceeded timeout (${timeout >= 1000 ? `${timeout / 1000}s` : `${timeout}ms`})`;
-    return {
-      start,
-      end: now(),
-      exitCode: -1,
-      output: output.text() === '' ? why : `${why}: ${output.text()}`,
-    };
+    return result(-1, output.text() === '' ? why : `${why}: ${output.text()}`);
   } catch (error) {
-    return { start, end: now(), exitCode: -1, output: messageOf(error).slice(0, keptOutput) };
+    return result(-1, messageOf(error).slice(0, keptOutput));
+  }
+}
+
+/** Milliseconds for the output of a probe that has ended. */
+const drainPatience = 1000;
+
+/** What `promise` gives within `milliseconds`, else undefined. */
+async function within<T>(
+  promise: Promise<T>,
+  milliseconds: number,
+  stopped: AbortSignal,
+): Promise<T | undefined> {
+  const timer = new AbortController();
+  const signal = AbortSignal.any([timer.signal, stopped]);
+  const late = sleep(milliseconds, undefined, { signal, ref: false }).catch(() => undefined);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    timer.abort();
+    promise.catch(() => {}); // nobody listens any more
   }
 }
 

@@ -43,6 +43,8 @@ function adoptRunning(ctx: EngineContext, record: ContainerRecord, state: Recove
   if (state.state !== 'running' && state.state !== 'paused') return;
   const { id } = record;
   const live = new LiveContainer();
+  // A stop that was under way when the last daemon ended still means that it shall stay down.
+  live.endRequested = record.state.stoppedByUser;
   ctx.live.set(id, live);
   const adopted =
     isRunning(record.state) && record.state.phase === state.state && record.state.pid === state.pid;
