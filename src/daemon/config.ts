@@ -84,7 +84,7 @@ const defaults = {
 
 /**
  * The daemon's configuration from its command line and the file that `--config` names; the command line wins.
- * Throws `invalidConfig` for unknown keys (with the didYouMean known one), wrong types and values out of range.
+ * Throws `invalidConfig` for unknown keys (with the nearest known one), wrong types and values out of range.
  */
 export async function loadConfig(argv: string[]): Promise<DaemonConfig> {
   const flags = parseFlags(argv);
