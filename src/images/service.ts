@@ -68,11 +68,11 @@ export function createImages(options: ImagesOptions): Images {
     }
   };
 
-  /** `change`, then the layers that went with it, in Docker's way of telling. */
+  /** `change`, then what it left on the disk; the layers that went are told in Docker's way. */
   const removing = async (change: () => RemovedImage[]) => {
     const before = new Set(index.all().flatMap(({ layers }) => layers.map(({ chainId }) => chainId)));
     const removed = change();
-    const reclaimed = removed.some((one) => 'deleted' in one) ? await collect() : 0;
+    const reclaimed = await collect();
     for (const chainId of [...before].reverse())
       if (!snapshots.hasLayer(chainId)) removed.push({ deleted: chainId });
     return { removed, reclaimed };

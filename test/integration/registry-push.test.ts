@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { createServer as createHttpServer, request as httpRequest } from 'node:http';
 import { createServer, connect, type AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { mediaTypes } from '../../src/images/media-types.ts';
@@ -142,6 +143,38 @@ test('a registry that refuses, lies about the manifest or has no Location is tol
     await assert.rejects(engine.images.push(`${registry.host}/app`, silent), expected);
     await engine.images.remove(`${registry.host}/app`, { force: true, prune: false, inUse: () => undefined });
   }
+});
+
+test('a registry that forbids the mount gets the blobs instead', async () => {
+  const image = buildImage({ layers: [{ a: '1' }] });
+  await using engine = await engineWith(image);
+  await using registry = await startRegistry();
+  const mounts: string[] = [];
+  const proxy = createHttpServer((incoming, outgoing) => {
+    if (incoming.url?.includes('mount=')) {
+      mounts.push(incoming.url);
+      outgoing.writeHead(403).end();
+      return;
+    }
+    const [host, port] = registry.host.split(':');
+    const { method, url: path, headers } = incoming;
+    const passed = httpRequest({ host, port, method, path, headers }, (answer) => {
+      outgoing.writeHead(answer.statusCode ?? 0, answer.headers);
+      answer.pipe(outgoing);
+    });
+    incoming.pipe(passed);
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const host = `127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  for (const name of ['one', 'two']) {
+    engine.images.tag(image.id, `${host}/${name}`);
+    await engine.images.push(`${host}/${name}`, silent);
+  }
+  assert.ok(mounts.length > 0);
+  await using other = await openImages();
+  assert.equal((await other.pull(`${host}/two`)).id, image.id);
+  proxy.close();
+  proxy.closeAllConnections();
 });
 
 test('images come and go while garbage is collected, and nothing that is named is lost', async () => {

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
-import { isleError } from '../../lib/errors.ts';
+import { isIsleError, isleError } from '../../lib/errors.ts';
 import type { Descriptor } from '../content-store.ts';
 import type { RegistryAuth } from '../images.ts';
 import type { Reference } from '../reference.ts';
@@ -48,7 +48,8 @@ export class RemoteTarget {
     const session = await this.#open(signal);
     return this.#retry(signal, async () => {
       const path = `v2/${this.ref.path}/blobs/${blob.digest}`;
-      const expect = [200, 404];
+      // Some registries do not answer to HEAD.
+      const expect = [200, 404, 405];
       const { response } = await session.request({
         method: 'HEAD',
         path,
@@ -65,8 +66,9 @@ export class RemoteTarget {
   async put(blob: Descriptor, options: UploadOptions): Promise<{ mountedFrom?: string }> {
     const session = await this.#open(options.signal);
     for (const from of options.mountFrom.slice(0, 3)) {
-      const started = await this.#start(session, options, { mount: blob.digest, from });
-      if (started === undefined) return { mountedFrom: from };
+      const started = await this.#mount(session, options, { mount: blob.digest, from });
+      if (started === 'mounted') return { mountedFrom: from };
+      if (started === 'refused') continue;
       // Not mounted: the registry opened an upload instead, which serves as well.
       await this.#upload(session, blob, started, options);
       return {};
@@ -104,6 +106,17 @@ export class RemoteTarget {
           actual: stored,
         });
     });
+  }
+
+  /** A mount is only a shortcut: who may not, or cannot, uploads. */
+  async #mount(session: RegistrySession, options: UploadOptions, mount: { mount: string; from: string }) {
+    try {
+      return (await this.#start(session, options, mount)) ?? ('mounted' as const);
+    } catch (error) {
+      const refused = error instanceof UnexpectedAnswer && error.status < 500 && error.status !== 429;
+      if (refused || isIsleError(error, 'registryUnauthorized')) return 'refused' as const;
+      throw error;
+    }
   }
 
   /** Resolves with the upload's location, or undefined when the blob was mounted. */
