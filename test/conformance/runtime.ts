@@ -148,6 +148,10 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
     });
 
     test('a command that does not exist is named, and nothing is left', async () => {
+      await assert.rejects(
+        runtime.create(await under.workload({ args: ['no-such-command'], tty: true })),
+        (error) => isIsleError(error, 'commandNotFound'),
+      );
       const workload = await under.workload({ args: ['no-such-command'] });
       await assert.rejects(runtime.create(workload), (error) => {
         assert.ok(isIsleError(error, 'commandNotFound'), String(error));
@@ -282,12 +286,14 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
 
     test('exec names a command that is not there or may not be executed, and a wrong user', async () => {
       const { id } = await started({ args: ['sleep', '100'] });
-      await assert.rejects(runtime.exec(id, exec({ args: ['no-such'] })), (error) =>
-        isIsleError(error, 'commandNotFound'),
-      );
-      await assert.rejects(runtime.exec(id, exec({ args: ['/etc/passwd'] })), (error) =>
-        isIsleError(error, 'commandNotExecutable'),
-      );
+      for (const how of [{}, { tty: true }, { detached: true }, { tty: true, detached: true }]) {
+        await assert.rejects(runtime.exec(id, exec({ args: ['no-such'], ...how })), (error) =>
+          isIsleError(error, 'commandNotFound'),
+        );
+        await assert.rejects(runtime.exec(id, exec({ args: ['/etc/passwd'], ...how })), (error) =>
+          isIsleError(error, 'commandNotExecutable'),
+        );
+      }
       await assert.rejects(runtime.exec(id, exec({ user: 'nobody-here' })), (error) =>
         isIsleError(error, 'invalidParameter'),
       );

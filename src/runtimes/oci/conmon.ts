@@ -1,7 +1,10 @@
 import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process';
+import { mkdtemp, readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isleError } from '../../lib/errors.ts';
+import { removeTree } from './remove-tree.ts';
 import { defaultPath } from './spec-process.ts';
 
 /** conmon's answer is one short line; an error carries at most 8 KiB of the runtime's stderr, escaped. */
@@ -70,9 +73,10 @@ export async function startMonitor(
   request: MonitorRequest,
   onAttachable?: () => Promise<void>,
 ): Promise<Monitor> {
+  await using terminal = request.tty ? await terminalDirectory(tools) : undefined;
   const child = spawn(tools.conmon, argumentsOf(tools, request), {
     cwd: request.directory,
-    env: { PATH: defaultPath, TZ: 'UTC', ...temporary(tools), ...pipes(onAttachable) },
+    env: { PATH: defaultPath, TZ: 'UTC', ...terminal?.env, ...pipes(onAttachable) },
     stdio: stdioOf(tools, onAttachable !== undefined),
   });
   const ended = endOf(child, tools.conmon);
@@ -82,7 +86,7 @@ export async function startMonitor(
   const first = await Promise.race([answers.next(), failed(ended)]);
   if (first.done || first.value.data < 0) {
     await ended;
-    throw new MonitorFailure(first.value?.message ?? '');
+    throw new MonitorFailure(first.value?.message ?? (await runtimeLog(request)));
   }
   child.unref();
   pipe.unref();
@@ -97,9 +101,17 @@ function stdioOf(tools: MonitorTools, exec: boolean): StdioOptions {
   return ['ignore', 'ignore', 'ignore', 'pipe', pipe, pipe, ...program];
 }
 
-/** conmon binds `$TMPDIR/conmon-term.XXXXXX`, and a socket's path holds 107 bytes. */
-function temporary({ terminals }: MonitorTools): NodeJS.ProcessEnv {
-  return Buffer.byteLength(terminals) <= 88 ? { TMPDIR: terminals } : {};
+/**
+ * conmon binds `$TMPDIR/conmon-term.XXXXXX` to be handed the terminal, and leaves it behind when that fails. A
+ * socket's path holds 107 bytes: where the run root's is too long, /tmp has to do.
+ */
+async function terminalDirectory({ terminals }: MonitorTools) {
+  if (Buffer.byteLength(terminals) > 80) return undefined;
+  const directory = await mkdtemp(join(terminals, 't'));
+  return {
+    env: { TMPDIR: directory },
+    [Symbol.asyncDispose]: () => removeTree(directory),
+  };
 }
 
 function pipes(exec: unknown): NodeJS.ProcessEnv {
@@ -137,6 +149,19 @@ async function failed(ended: Promise<void>): Promise<never> {
   return await new Promise<never>(() => {});
 }
 
+/** With a terminal conmon has no pipe on which an exec's failure could reach it: the OCI runtime leaves a file. */
+function logsToFile(request: MonitorRequest): boolean {
+  return request.tty && request.execSpec !== undefined;
+}
+
+function runtimeLogOf(directory: string): string {
+  return join(directory, 'runtime.log');
+}
+
+async function runtimeLog(request: MonitorRequest): Promise<string> {
+  return logsToFile(request) ? await readFile(runtimeLogOf(request.directory), 'utf8').catch(() => '') : '';
+}
+
 function argumentsOf(tools: MonitorTools, request: MonitorRequest): string[] {
   const { directory } = request;
   return [
@@ -155,6 +180,7 @@ function argumentsOf(tools: MonitorTools, request: MonitorRequest): string[] {
     // With a terminal, -i would only make conmon close the terminal when a client goes.
     request.stdin && !request.tty ? ['-i'] : [],
     request.leaveStdinOpen ? ['--leave-stdin-open'] : [],
+    logsToFile(request) ? ['--runtime-arg', `--log=${runtimeLogOf(directory)}`] : [],
     request.execSpec === undefined ? [] : ['-e', '--exec-attach', '--exec-process-spec', request.execSpec],
   ].flat();
 }

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Exit } from '../../engine/runtime.ts';
 import { pidfdSignal } from '../../host/pidfd.ts';
+import { isAlive } from '../../host/process.ts';
 import type { Cgroup } from '../../host/cgroup/cgroup.ts';
 import { AttachHub } from './attach.ts';
 import type { NumberFile, NumberFiles } from './number-files.ts';
@@ -52,6 +53,11 @@ export class Container {
 
   get ended(): boolean {
     return this.#ended;
+  }
+
+  /** Whether the first process is still there; its exit is told a moment later. */
+  get alive(): boolean {
+    return !this.#ended && isAlive(this.pid, this.startTime);
   }
 
   /** Signals the first process; false when it has ended. */

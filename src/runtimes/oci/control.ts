@@ -30,7 +30,7 @@ async function send(directory: string, line: string): Promise<void> {
       await file.close();
     }
   } catch (error) {
-    if (errnoOf(error) === 'ENXIO' || errnoOf(error) === 'ENOENT')
+    if (['ENXIO', 'ENOENT', 'EPIPE'].includes(errnoOf(error) ?? ''))
       throw isleError('conflict', { message: 'the process has ended' }, error);
     throw error;
   }

@@ -3,6 +3,7 @@ import { readFile, rm } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { PassThrough, type Readable } from 'node:stream';
 import type { ExecSession, ExecSpec, Streams } from '../../engine/runtime.ts';
 import { closeFd } from '../../host/paths.ts';
@@ -11,8 +12,12 @@ import { type IsleError, isleError } from '../../lib/errors.ts';
 import type { MonitorTools } from './conmon.ts';
 import type { Container } from './container.ts';
 import type { NumberFiles } from './number-files.ts';
+import { removeTree } from './remove-tree.ts';
 import { runtimeFailure } from './runtime-failure.ts';
 import { defaultPath } from './spec-process.ts';
+
+/** Milliseconds in which a container that was killed is seen to be dead. */
+const dying = 1500;
 
 /** Milliseconds of silence after the process ended, when something it left behind keeps its output open. */
 const patience = 100;
@@ -43,7 +48,7 @@ export async function executeDirectly(
     const pid = await pidOf(place, spec.id, ended);
     if (pid !== undefined) return { pid, streams, exit: ended, resize: async () => {} };
     const message = await readFile(log, 'utf8').catch(() => '');
-    throw execFailure(tools.kind, message, container, spec);
+    throw await execFailure(tools.kind, message, container, spec);
   } catch (error) {
     streams.close();
     throw error;
@@ -51,10 +56,19 @@ export async function executeDirectly(
 }
 
 /** Why a process could not be executed. */
-export function execFailure(tool: string, message: string, container: Container, spec: ExecSpec): IsleError {
-  if (container.ended || /is not running|paused|is stopped/.test(message))
-    return isleError('conflict', { message: `container ${container.id} is not running, or paused` });
-  return runtimeFailure(tool, message, spec.args[0] ?? '');
+export async function execFailure(
+  tool: string,
+  message: string,
+  container: Container,
+  spec: ExecSpec,
+): Promise<IsleError> {
+  const failure = runtimeFailure(tool, message, spec.args[0] ?? '');
+  if (failure.code === 'commandNotFound' || failure.code === 'commandNotExecutable') return failure;
+  const told = /is not running|paused|is stopped/.test(message);
+  // A container that is just dying fails in many ways before it is seen to be dead.
+  if (!told) await Promise.race([container.exit, delay(dying, undefined, { ref: false })]).catch(() => {});
+  if (!told && container.alive) return failure;
+  return isleError('conflict', { message: `container ${container.id} is not running, or paused` }, failure);
 }
 
 /** The OCI runtime writes the pid just before it executes the command; undefined when it did not get there. */
@@ -164,5 +178,5 @@ function endOf(child: ChildProcess): Promise<{ code: number }> {
 }
 
 async function cleanUp({ directory, pidPath }: { directory: string; pidPath: string }): Promise<void> {
-  await Promise.all([rm(directory, { recursive: true, force: true }), rm(pidPath, { force: true })]);
+  await Promise.all([removeTree(directory), rm(pidPath, { force: true })]);
 }

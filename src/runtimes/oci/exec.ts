@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExecSession, ExecSpec, Streams } from '../../engine/runtime.ts';
 import { closeFd, O_PATH, openIn } from '../../host/paths.ts';
@@ -12,6 +12,7 @@ import type { Container } from './container.ts';
 import { resizeTerminal } from './control.ts';
 import { execFailure, executeDirectly } from './exec-direct.ts';
 import type { NumberFiles } from './number-files.ts';
+import { removeTree } from './remove-tree.ts';
 import { readRootFile } from './root-files.ts';
 import { capabilitySets } from './spec-capabilities.ts';
 import { baseProcess } from './spec-process.ts';
@@ -46,8 +47,8 @@ export async function startExec(
   const process = await execProcess(container, spec, place.allCapabilities);
   await using undo = new Rollback();
   failpoint('runtime.exec.before');
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  undo.add('directory', () => rm(directory, { recursive: true, force: true }));
+  await makeDirectory(directory, container.id);
+  undo.add('directory', () => removeTree(directory));
   const specPath = join(directory, 'process.json');
   await writeFile(specPath, JSON.stringify(process), { mode: 0o600 });
   const run = spec.tty || spec.detached ? monitored : executeDirectly;
@@ -68,6 +69,17 @@ async function shareOomScore(from: number, to: number): Promise<void> {
 async function oomScoreOf(pid: number): Promise<number | undefined> {
   const text = await readFile(`/proc/${pid}/oom_score_adj`, 'latin1').catch(() => undefined);
   return text === undefined ? undefined : Number(text);
+}
+
+/** Its parent goes with the container. */
+async function makeDirectory(directory: string, id: string): Promise<void> {
+  try {
+    await mkdir(directory, { mode: 0o700 });
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT')
+      throw isleError('conflict', { message: `container ${id} is not running` }, error);
+    throw error;
+  }
 }
 
 async function monitored(
@@ -107,14 +119,14 @@ async function monitorOf(
     );
   } catch (error) {
     if (!(error instanceof MonitorFailure)) throw error;
-    throw execFailure(tools.kind, error.message, container, spec);
+    throw await execFailure(tools.kind, error.message, container, spec);
   }
 }
 
 async function exitOf(monitor: Monitor, directory: string): Promise<{ code: number }> {
   const last = await monitor.answers.next();
   // The streams' end comes with conmon's own.
-  void monitor.ended.then(() => rm(directory, { recursive: true, force: true })).catch(() => {});
+  void monitor.ended.then(() => removeTree(directory)).catch(() => {});
   return { code: last.done ? unknownExit : last.value.data & 0xff };
 }
 

@@ -16,6 +16,7 @@ export interface Layout {
   terminals: string;
   /** Compiled seccomp filters. */
   filters: string;
+  execs(id: string): string;
   /** Like a bundle, for one more process in a container. */
   exec(id: string, execId: string): string;
   cgroup(id: string, parent: string): string;
@@ -31,6 +32,7 @@ export function layoutOf(runRoot: string, instance: string): Layout {
     state: join(runRoot, 'runtime'),
     terminals: join(runRoot, 'tty'),
     filters: join(runRoot, 'filters'),
+    execs: (id) => join(bundles, safe(id), 'execs'),
     exec: (id, execId) => join(bundles, safe(id), 'execs', safe(execId)),
     cgroup: (id, parent) => `${cgroupParent(parent, instance)}/${safe(id)}`,
   };

@@ -51,9 +51,8 @@ export async function openParts(options: OciRuntimeOptions): Promise<Parts> {
   await Promise.all([
     mkdir(layout.bundles, { recursive: true, mode: 0o700 }),
     mkdir(layout.state, { recursive: true, mode: 0o700 }),
-    mkdir(layout.terminals, { recursive: true, mode: 0o700 }),
   ]);
-  await forgetPids(layout.pids);
+  await Promise.all([layout.pids, layout.terminals].map(emptyDirectory));
   const onError = (error: Error) => options.log.error({ err: error }, 'cannot watch for files');
   const [exits, pids, filters, limits] = await Promise.all([
     NumberFiles.open(layout.exits, onError),
@@ -71,8 +70,10 @@ export async function openParts(options: OciRuntimeOptions): Promise<Parts> {
   return { ...options, layout, tools, cgroups, exits, pids, filters, host, boot: bootId() };
 }
 
-/** Those of an earlier daemon's execs. */
-async function forgetPids(directory: string): Promise<void> {
+/** What an earlier daemon was waiting for when it died. */
+async function emptyDirectory(directory: string): Promise<void> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  await Promise.all((await readdir(directory)).map((name) => rm(join(directory, name), { force: true })));
+  await Promise.all(
+    (await readdir(directory)).map((name) => rm(join(directory, name), { recursive: true, force: true })),
+  );
 }

@@ -6,6 +6,7 @@ import { isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import type { Container } from './container.ts';
 import type { Layout } from './layout.ts';
+import { removeTree } from './remove-tree.ts';
 import { unmountSharedMemory } from './shared-memory.ts';
 import { findMonitor } from './monitor-process.ts';
 
@@ -42,7 +43,7 @@ export async function removeFiles(layout: Layout, id: string, cgroup: Cgroup): P
   await unmountSharedMemory(layout.bundle(id));
   await Promise.all([
     removed,
-    ...[join(layout.state, id), layout.bundle(id)].map((path) => rm(path, { recursive: true, force: true })),
+    ...[join(layout.state, id), layout.bundle(id)].map(removeTree),
     rm(join(layout.exits, id), { force: true }),
   ]);
   failpoint('runtime.remove.after');

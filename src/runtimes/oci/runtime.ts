@@ -73,6 +73,7 @@ export class OciRuntime implements Runtime {
       writeRecord(bundle, record),
       // Of an earlier run, when its removal was cut short.
       rm(join(layout.exits, id), { force: true }),
+      mkdir(layout.execs(id), { mode: 0o700 }),
       workload.ipc === 'shareable' ? mountSharedMemory(bundle, workload.shmSize) : undefined,
     ]);
     failpoint('runtime.bundle.after');

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Resources } from '../../engine/model.ts';
 import { run } from '../../host/run.ts';
-import { isleError } from '../../lib/errors.ts';
+import { errnoOf, isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import type { MonitorTools } from './conmon.ts';
 import type { Container } from './container.ts';
@@ -28,6 +28,8 @@ export async function updateLimits(
   failpoint('runtime.update.before');
   const failure = await apply(container, withSwap({ ...released, ...wanted }), tools);
   if (failure !== undefined) {
+    if (!container.alive)
+      throw isleError('conflict', { message: `container ${container.id} is not running` });
     await apply(container, withSwap({ ...releasedLimits(wanted, old), ...old }), tools);
     throw isleError('invalidParameter', { message: `cannot update the limits: ${failure}` });
   }
@@ -69,7 +71,12 @@ async function apply(
   tools: MonitorTools,
 ): Promise<string | undefined> {
   const path = join(container.bundle, 'update.json');
-  await writeFile(path, JSON.stringify(resources), { mode: 0o600 });
+  try {
+    await writeFile(path, JSON.stringify(resources), { mode: 0o600 });
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return 'it is being removed';
+    throw error;
+  }
   const result = await run(tools.runtime, [
     `--root=${tools.state}`,
     'update',
