@@ -129,7 +129,7 @@ async function report(error: unknown, context: Context | undefined, errorCode: n
   const lines = [`isle: ${oneLine(failure.message)}`];
   if (failure.hint !== undefined) lines.push(`      ${failure.hint}`);
   const text = lines.join('\n');
-  if (context) context.err.line(text);
+  if (context) context.err.foreign(text);
   else console.error(text);
   // A daemon that does not run is an engine error wherever the command says so.
   return failure.exitCode === 1 ? errorCode : failure.exitCode;

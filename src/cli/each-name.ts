@@ -35,7 +35,7 @@ export async function eachName(
     } catch (error) {
       // Alone, it gets a hint and its own exit code; an engine that does not run is said once.
       if (names.length === 1 || (error instanceof Failure && !(error instanceof ApiError))) throw error;
-      context.err.line(`isle: ${messageOf(error)}`);
+      context.err.foreign(`isle: ${messageOf(error)}`);
       code = 1;
     }
   }

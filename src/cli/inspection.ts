@@ -59,7 +59,7 @@ export async function inspect(
   else {
     const { compileTemplate } = await import('./template/template.ts');
     const render = compileTemplate(format);
-    for (const body of found) out.line(render(body));
+    for (const body of found) out.foreign(render(body));
   }
   const [problem] = problems;
   if (problem && names.length === 1) throw problem;

@@ -54,7 +54,7 @@ async function printTemplate<T>({ out }: Context, format: string, listing: Listi
   const render = compileTemplate(table?.[1] ?? format);
   const lines = listing.rows.map((row) => render(listing.fields(row)));
   if (!table) {
-    for (const line of lines) out.line(line);
+    for (const line of lines) out.foreign(line);
     return;
   }
   const titles = compileTemplate(table[1]!)(headings()).split('\t');

@@ -111,6 +111,22 @@ describe('isle on a terminal', () => {
     await ok('rm', '-f', 'green');
   });
 
+  test('a label cannot write to the terminal; a pipe gets it as it is', async () => {
+    const label = 'a\x1b]0;owned\x07b';
+    await ok('create', '--name', 'hostile', '--label', `x=${label}`, 'busybox');
+    for (const args of [
+      ['ps', '-a', '--format', '{{.Labels}}'],
+      ['inspect', '-f', '{{.Config.Labels.x}}', 'hostile'],
+    ]) {
+      await using terminal = new Terminal(daemon.host, args);
+      assert.equal(await terminal.code(), 0);
+      assert.ok(!terminal.shown.includes('\x1b]0;'), args.join(' '));
+      assert.match(terminal.shown, /owned/);
+    }
+    assert.equal(await ok('inspect', '-f', '{{.Config.Labels.x}}', 'hostile'), label);
+    await ok('rm', 'hostile');
+  });
+
   test('a question is asked before pruning; anything but yes is no', async () => {
     await ok('create', '--name', 'old', 'busybox');
     {

@@ -38,7 +38,7 @@ export const command = defineCommand({
         ? undefined
         : (await import('../template/template.ts')).compileTemplate(flags.format);
     for await (const event of events) {
-      if (render) out.line(render(event));
+      if (render) out.foreign(render(event));
       else out.line(flags.format === 'json' ? JSON.stringify(event) : formatEvent(event));
     }
   },

@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { errnoOf } from '../../lib/errors.ts';
-import { type Paint, painter } from './paint.ts';
+import { harmless, type Paint, painter } from './paint.ts';
 
 /**
  * One of stdout and stderr. Writes go straight to the descriptor while it takes them: loading Node's own stream
@@ -57,6 +57,11 @@ export class Output {
   async drained(): Promise<void> {
     const stream = this.#stream;
     if (stream?.writableNeedDrain) await new Promise<void>((resolve) => stream.once('drain', resolve));
+  }
+
+  /** Lines whose content others chose (labels, messages): on a terminal without control characters. */
+  foreign(text: string): void {
+    this.line(this.isTerminal ? text.split('\n').map(harmless).join('\n') : text);
   }
 
   line(text = ''): void {
