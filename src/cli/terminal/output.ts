@@ -61,7 +61,7 @@ export class Output {
 
   /** Lines whose content others chose (labels, messages): on a terminal without control characters. */
   foreign(text: string): void {
-    this.line(this.isTerminal ? text.split('\n').map(harmless).join('\n') : text);
+    this.line(this.isTerminal ? text.replace(/[^\n\t]+/g, harmless) : text);
   }
 
   line(text = ''): void {
