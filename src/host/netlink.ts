@@ -179,6 +179,17 @@ export async function listLinks(netns?: string): Promise<Link[]> {
     .map(({ body }) => readLink(body));
 }
 
+/** Those links of the daemon's namespace that exist, by name. */
+export async function findLinks(names: readonly string[]): Promise<Map<string, Link>> {
+  if (names.length === 0) return new Map();
+  const requests = names.map((name) =>
+    message(RTM.getLink, NLM_F.ack, header16(AF.unspec), [text(IFLA.ifname, name)]),
+  );
+  const { replies } = await new NetworkJob().route(requests, { tolerate: true }).run();
+  const found = split(replies[0]!).filter(({ type }) => type === RTM.newLink);
+  return new Map(found.map(({ body }) => readLink(body)).map((link) => [link.name, link]));
+}
+
 export interface Route {
   family: 'ipv4' | 'ipv6';
   /** Absent for a default route. */
@@ -205,15 +216,18 @@ export async function listRoutes(): Promise<Route[]> {
     });
 }
 
-/** A list that changes while it is read is read again: it may lack entries that were there all the time. */
+/**
+ * A list that changes while it is read may lack entries, and is read again: not for ever, as on a busy host links come
+ * and go all the time. Who has to know of one link asks for it by name.
+ */
 async function dump(request: Message, netns?: string): Promise<Buffer> {
   for (let attempt = 0; ; attempt++) {
     const job = new NetworkJob();
     if (netns !== undefined) job.enter(netns);
     try {
-      return (await job.route([request]).run()).replies[0]!;
+      return (await job.route([request], { tolerate: attempt === 10 }).run()).replies[0]!;
     } catch (error) {
-      if (errnoOf(error) !== 'EINTR' || attempt === 20) throw error;
+      if (errnoOf(error) !== 'EINTR') throw error;
     }
   }
 }

@@ -1,4 +1,4 @@
-import { listLinks, setLink } from '../host/netlink.ts';
+import { findLinks, setLink } from '../host/netlink.ts';
 import { NetworkJob } from '../host/network-job.ts';
 import type { Networks } from './networks.ts';
 import type { Records } from './records.ts';
@@ -12,9 +12,12 @@ export async function mendCables(
   networks: Networks,
   running: ReadonlySet<string>,
 ): Promise<void> {
-  const links = new Map((await listLinks()).map((link) => [link.name, link]));
+  const alive = pods.all().filter(({ podId }) => running.has(podId));
+  const cables = alive.flatMap((pod) => pod.endpoints.map(({ hostLink }) => hostLink));
+  const bridges = networks.all().flatMap(({ record }) => record.bridge ?? []);
+  const links = await findLinks([...cables.filter((name) => name !== ''), ...bridges]);
   const job = new NetworkJob();
-  for (const pod of pods.all().filter(({ podId }) => running.has(podId))) {
+  for (const pod of alive) {
     const endpoints = pod.endpoints.filter(({ hostLink }) => hostLink === '' || links.has(hostLink));
     if (endpoints.length < pod.endpoints.length) pods.put(pod.podId, { ...pod, endpoints });
     for (const { hostLink, networkId } of endpoints) {

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { deleteLinks, listLinks } from '../host/netlink.ts';
+import { deleteLinks, findLinks, listLinks } from '../host/netlink.ts';
 import { NetworkJob } from '../host/network-job.ts';
 import { errnoOf, isleError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
@@ -268,7 +268,7 @@ class KernelNetwork implements Network {
   }
 
   async #repairBridges(): Promise<void> {
-    const links = new Set((await listLinks()).map((link) => link.name));
+    const links = await findLinks(this.#bridged().map(({ record }) => record.bridge!));
     await Promise.all(
       this.#bridged().map((network) => {
         const bridge = bridgeOf(network, { ...this.#host, instance: this.#instance });
@@ -295,9 +295,8 @@ class KernelNetwork implements Network {
     const namespaces = new Set([...pods, ...slots].map(({ namespace }) => namespace));
     const links = new Set(pods.flatMap((pod) => pod.endpoints.map((endpoint) => endpoint.hostLink)));
     for (const link of slots.flatMap(({ hostLinks }) => hostLinks)) links.add(link);
-    const job = new NetworkJob();
-    for (const name of await readdir(this.#directory))
-      if (!namespaces.has(name)) job.remove(join(this.#directory, name));
+    const strangers = (await readdir(this.#directory)).filter((name) => !namespaces.has(name));
+    await Promise.all(strangers.map((name) => this.#removeNamespace(name)));
     const prefix = linkPrefix(this.#instance);
     const bridges = new Set(this.#bridged().map(({ record }) => record.bridge));
     const alias = bridgeAlias(this.#instance);
@@ -309,7 +308,15 @@ class KernelNetwork implements Network {
       )
       .map((link) => link.name);
     await deleteLinks(stray);
-    await job.run();
+  }
+
+  /** One that cannot be removed keeps no other one, and not the daemon, from going on. */
+  async #removeNamespace(name: string): Promise<void> {
+    try {
+      await new NetworkJob().remove(join(this.#directory, name)).run();
+    } catch (err) {
+      this.#log.error({ err }, 'a network namespace that nobody uses could not be removed');
+    }
   }
 
   #bridged(): LiveNetwork[] {
