@@ -32,6 +32,7 @@ const exec = {
 
 // Keeps the process alive while only unreferenced handles wait.
 const awake = setInterval(() => {}, 1000);
+process.stdout.write('begin\n');
 await step('create', () => runtime.create(workload));
 await step('start', () => runtime.start(id));
 await step('exec', async () => {

@@ -4,11 +4,12 @@ import { globSync, readFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Recovered } from '../../src/engine/runtime.ts';
 import { detectCgroups } from '../../src/host/cgroup/detect.ts';
 import { mountTable } from '../../src/host/mount.ts';
 import { type OciFixture, ociFixture } from '../fixtures/oci.ts';
-import { textOf } from '../fixtures/streams.ts';
+import { textOf, until } from '../fixtures/streams.ts';
 
 const root = join(import.meta.dirname, '../..');
 const points = globSync('src/runtimes/oci/*.ts', { cwd: root })
@@ -25,6 +26,23 @@ describe('a daemon killed in the middle of a container’s life', { concurrency:
   assert.ok(points.length > 15, 'the failpoints were found');
   for (const point of points) test(`killed at ${point}`, async () => await killedAt(point));
   for (const point of points) test(`failing at ${point}`, async () => await failingAt(point));
+
+  test('killed at any moment of a create, and what it left is removed at once', async () => {
+    for (let round = 0; round < 10; round++) {
+      const workload = await fixture.workload({ args: ['sleep', '1000'] });
+      const args = [join(import.meta.dirname, 'runtime-life.ts'), JSON.stringify(fixture.options)];
+      const child = spawn(process.execPath, [...args, JSON.stringify(workload)], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      const over = new Promise((resolve) => child.once('exit', resolve));
+      await until(child.stdout, 'begin');
+      await delay(Math.random() * 40);
+      child.kill('SIGKILL');
+      await over;
+      await (await fixture.restart()).delete(workload.id);
+      await nothingLeft(workload.id);
+    }
+  });
 
   async function killedAt(point: string): Promise<void> {
     const workload = await fixture.workload({ args: ['sleep', '1000'] });
@@ -59,7 +77,7 @@ describe('a daemon killed in the middle of a container’s life', { concurrency:
     const lines = (await textOf(child.stdout)).split('\n').filter(Boolean);
     return {
       signal: await over,
-      done: lines.filter((line) => !line.startsWith('failed ')),
+      done: lines.filter((line) => !line.startsWith('failed ') && line !== 'begin'),
       failed: lines.filter((line) => line.startsWith('failed ')).map((line) => line.slice(7)),
     };
   }
