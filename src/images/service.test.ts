@@ -1,7 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { buildImage, pushTo, type LayerFiles } from '../../test/fixtures/image-builder.ts';
 import { memoryImages } from '../../test/fixtures/memory-images.ts';
@@ -15,7 +12,6 @@ const noUser = { force: false, prune: true, inUse: () => undefined };
 
 async function setUp() {
   const memory = await memoryImages();
-  const dataRoot = await mkdtemp(join(tmpdir(), 'isle-images-'));
   const config = {
     mirrors: {},
     insecureRegistries: [],
@@ -25,8 +21,6 @@ async function setUp() {
   const images = createImages({
     ...memory,
     store: memoryStore(),
-    dataRoot,
-    runRoot: dataRoot,
     config,
     log: silentLog(),
   });
@@ -35,7 +29,6 @@ async function setUp() {
     images,
     async [Symbol.asyncDispose]() {
       await memory[Symbol.asyncDispose]();
-      await rm(dataRoot, { recursive: true, force: true });
     },
   };
 }

@@ -24,8 +24,6 @@ import { usageOf } from './usage.ts';
 
 export interface ImagesOptions {
   store: Store;
-  dataRoot: string;
-  runRoot: string;
   snapshots: Snapshots;
   content: ContentStore;
   unpacker: Unpacker;
