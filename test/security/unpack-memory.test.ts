@@ -47,6 +47,16 @@ test('a sparse map of sixty thousand segments is read', async (t) => {
   assert.match(output, /unpacked 200000/);
 });
 
+test('an image archive with a manifest.json of one GiB is refused within the memory cap, and nothing of it stays', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'isle-bomb-'));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  const loader = join(import.meta.dirname, '../fixtures/load-bomb.ts');
+  const { code, output } = await runCapped(cap, loader, [directory]);
+  assert.equal(code, 0, output);
+  assert.match(output, /refused: .*manifest.json has 1073741824 bytes, more than 8388608/);
+  assert.match(output, /left: 0/);
+});
+
 test('a layer larger than the disk fails with the disk’s name, and leaves nothing', async (t) => {
   const root = mkdtempSync(join(tmpdir(), 'isle-full-'));
   const disk = join(root, 'disk');
