@@ -3,6 +3,7 @@ import { defineCommand } from '../command.ts';
 import { list, text } from '../flags.ts';
 import { followProgress } from '../image/progress-stream.ts';
 import { splitReference } from '../image/pull.ts';
+import { withSpinner } from '../terminal/spinner.ts';
 import { openInput } from '../open-input.ts';
 
 export const command = defineCommand({
@@ -27,7 +28,8 @@ export const command = defineCommand({
       : source === '-'
         ? process.stdin
         : await openInput(source, createReadStream);
-    await followProgress(
+    let id = '';
+    const work = followProgress(
       context,
       '/images/create',
       {
@@ -46,8 +48,12 @@ export const command = defineCommand({
         output: context.out,
         cancelled: 'import cancelled',
         // The last status is the new image's id.
-        onLine: ({ status }) => (status?.startsWith('sha256:') ? context.out.line(status) : undefined),
+        onLine: ({ status }) => {
+          if (status?.startsWith('sha256:')) id = status;
+        },
       },
     );
+    await withSpinner(context.err, 'importing', work);
+    context.out.line(id);
   },
 });

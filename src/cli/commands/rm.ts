@@ -17,7 +17,7 @@ export const command = defineCommand({
   args: [1, Number.POSITIVE_INFINITY],
   complete: ['container'],
   run(context, { args, flags }) {
-    return eachName(context, args, async (name) => {
+    const remove = async (name: string) => {
       const query = { force: flags.force, v: flags.volumes, link: flags.link || undefined };
       try {
         await context.client.delete(containerPath(name.replace(/^\//, '')), query);
@@ -28,6 +28,7 @@ export const command = defineCommand({
         return null;
       }
       return undefined;
-    });
+    };
+    return eachName(context, args, remove, 'removing');
   },
 });

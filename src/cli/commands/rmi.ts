@@ -1,6 +1,7 @@
 import { ApiError } from '../client/errors.ts';
 import { defineCommand } from '../command.ts';
 import { messageOf } from '../../lib/errors.ts';
+import { withSpinner } from '../terminal/spinner.ts';
 import { imagePath } from '../image/path.ts';
 import { boolean, list } from '../flags.ts';
 
@@ -23,10 +24,8 @@ export const command = defineCommand({
     // One after another: removing a name may free the image that the next one names.
     for (const image of args) {
       try {
-        const removed = await client.delete<{ Untagged?: string; Deleted?: string }[]>(
-          imagePath(image),
-          query,
-        );
+        const work = client.delete<{ Untagged?: string; Deleted?: string }[]>(imagePath(image), query);
+        const removed = await withSpinner(err, `removing ${image}`, work, 1000);
         for (const one of removed)
           out.line(one.Untagged === undefined ? `Deleted: ${one.Deleted}` : `Untagged: ${one.Untagged}`);
       } catch (error) {

@@ -21,7 +21,7 @@ export const command = defineCommand({
   async run(context, { args, flags }) {
     const { client } = context;
     const start = (name: string) => client.status('POST', `${containerPath(name)}/start`).then(() => {});
-    if (!flags.attach && !flags.interactive) return eachName(context, args, start);
+    if (!flags.attach && !flags.interactive) return eachName(context, args, start, 'starting');
     const [name = '', ...more] = args;
     if (more.length > 0) throw new Failure('you cannot start and attach multiple containers at once');
     const container = await client.get<ContainerInspect>(`${containerPath(name)}/json`);

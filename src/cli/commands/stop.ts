@@ -1,7 +1,6 @@
 import { defineCommand } from '../command.ts';
 import { containerPath, eachName } from '../each-name.ts';
 import { integer, text } from '../flags.ts';
-import { withSpinner } from '../terminal/spinner.ts';
 
 export const command = defineCommand({
   usage: '[OPTIONS] CONTAINER [CONTAINER...]',
@@ -13,10 +12,10 @@ export const command = defineCommand({
   args: [1, Number.POSITIVE_INFINITY],
   complete: ['running'],
   run(context, { args, flags }) {
-    const work = eachName(context, args, async (name) => {
+    const action = async (name: string) => {
       const query = { t: flags.timeout, signal: flags.signal };
       await context.client.status('POST', `${containerPath(name)}/stop`, { query });
-    });
-    return withSpinner(context.err, 'stopping', work, 1000);
+    };
+    return eachName(context, args, action, 'stopping');
   },
 });

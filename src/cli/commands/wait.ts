@@ -10,10 +10,11 @@ export const command = defineCommand({
   args: [1, Number.POSITIVE_INFINITY],
   complete: ['running'],
   run(context, { args }) {
-    return eachName(context, args, async (name) => {
+    const wait = async (name: string) => {
       const answer = await context.client.post<WaitAnswer>(`${containerPath(name)}/wait`);
       if (answer.Error?.Message) throw new Failure(answer.Error.Message);
       return String(answer.StatusCode);
-    });
+    };
+    return eachName(context, args, wait, 'waiting for');
   },
 });

@@ -1,3 +1,4 @@
+import { harmless } from './paint.ts';
 import type { Output } from './output.ts';
 
 const frames = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
@@ -14,7 +15,7 @@ export async function withSpinner<T>(
   let shown = false;
   const draw = () => {
     shown = true;
-    output.write(`\r\x1b[2K${output.paint.cyan(frames[frame++ % frames.length]!)} ${text}`);
+    output.write(`\r\x1b[2K${output.paint.cyan(frames[frame++ % frames.length]!)} ${harmless(text)}`);
   };
   let ticking: NodeJS.Timeout | undefined;
   const delay = setTimeout(() => {
