@@ -5,8 +5,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
+import type { Progress } from '../../src/images/images.ts';
 import { openImages, quick } from '../fixtures/engine-images.ts';
 import { findBlob, sendError, startHostile } from '../fixtures/hostile-registry.ts';
 import { buildImage, pushTo } from '../fixtures/image-builder.ts';
@@ -80,51 +80,49 @@ test('another range than asked for is refused', async () => {
   await assert.rejects(engine.pull(`${registry.host}/app`), { message: /a different range than asked/ });
 });
 
+/** Leaves a pull once something of the blob is here. */
+function leaveHalfway() {
+  const leaving = new AbortController();
+  const onProgress = ({ status, progressDetail }: Progress) => {
+    if (status === 'Downloading' && (progressDetail?.current ?? 0) > 0) leaving.abort(new Error('left'));
+  };
+  return { signal: leaving.signal, onProgress };
+}
+
 test('bytes an earlier try left that turn out wrong are fetched anew', async () => {
   let lie = true;
   await using registry = await startHostile({
     images,
-    script: (request, response, path) => {
+    script: (_request, response, path) => {
       if (!path.includes(layer) || !lie) return false;
       lie = false;
       response.writeHead(200, { 'content-length': bytes.length });
-      response.write(randomBytes(300_000), () => response.destroy());
-      assert.equal(request.headers.range, undefined);
+      response.write(randomBytes(300_000));
       return true;
     },
   });
   await using engine = await openImages();
-  const leaving = new AbortController();
-  registry.play((_request, response, path) => {
-    if (!path.includes(layer) || !lie) return false;
-    lie = false;
-    response.writeHead(200, { 'content-length': bytes.length });
-    response.write(randomBytes(300_000), () => void sleep(100).then(() => leaving.abort(new Error('left'))));
-    return true;
-  });
-  await assert.rejects(engine.pull(`${registry.host}/app`, { signal: leaving.signal }), /left/);
+  await assert.rejects(engine.pull(`${registry.host}/app`, leaveHalfway()), /left/);
   assert.equal((await engine.pull(`${registry.host}/app`)).id, image.id);
   assert.ok(registry.requests.some(({ headers }) => headers.range !== undefined));
 });
 
 test('an aborted pull is resumed by the next one', async () => {
-  await using registry = await startHostile({ images });
-  await using engine = await openImages();
-  const leaving = new AbortController();
-  registry.play((_request, response, path) => {
-    if (!path.includes(layer)) return false;
-    response.writeHead(200, { 'content-length': bytes.length });
-    response.write(
-      bytes.subarray(0, 400_000),
-      () => void sleep(100).then(() => leaving.abort(new Error('left'))),
-    );
-    return true;
+  await using registry = await startHostile({
+    images,
+    script: (_request, response, path) => {
+      if (!path.includes(layer)) return false;
+      response.writeHead(200, { 'content-length': bytes.length });
+      response.write(bytes.subarray(0, 400_000));
+      return true;
+    },
   });
-  await assert.rejects(engine.pull(`${registry.host}/app`, { signal: leaving.signal }), /left/);
+  await using engine = await openImages();
+  await assert.rejects(engine.pull(`${registry.host}/app`, leaveHalfway()), /left/);
   assert.deepEqual(engine.images.list(), []);
   registry.play(undefined);
   await engine.pull(`${registry.host}/app`);
-  assert.equal(registry.requests.at(-1)?.headers.range, 'bytes=400000-');
+  assert.match(registry.requests.at(-1)?.headers.range ?? '', /^bytes=[1-9]\d*-$/);
 });
 
 test('429 and 503 are waited out as long as Retry-After says, and no longer than is sensible', async () => {
