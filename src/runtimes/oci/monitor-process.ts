@@ -16,12 +16,27 @@ export async function findMonitor(bundle: string): Promise<MonitorProcess | unde
   const pid = await readNumber(join(bundle, 'pid'));
   const parent = pid === undefined ? undefined : await parentOf(pid);
   if (parent !== undefined && (await isMonitorOf(parent, bundle))) return identified(parent);
-  for (const name of await readdir('/proc')) {
-    const candidate = Number(name);
-    if (Number.isInteger(candidate) && (await isMonitorOf(candidate, bundle))) return identified(candidate);
-  }
+  const found = await processesOf(bundle);
+  for (const candidate of found) if (await isMonitorOf(candidate.pid, bundle)) return candidate;
   return undefined;
 }
+
+/** Every conmon and OCI runtime at work on the bundle, or on something in it. */
+export async function processesOf(bundle: string): Promise<MonitorProcess[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      const [program = '', ...words] = await wordsOf(pid);
+      const ours =
+        tools.test(program) && words.some((word) => word === bundle || word.startsWith(`${bundle}/`));
+      return ours ? identified(pid) : undefined;
+    }),
+  );
+  return found.filter((process) => process !== undefined);
+}
+
+/** As they are called, or as the sealed copy is (conmon.ts). */
+const tools = /(conmon|crun|runc)[^/]*$|^\/proc\/self\/fd\/\d+$/;
 
 function identified(pid: number): MonitorProcess | undefined {
   const startTime = startTimeOf(pid);
@@ -34,6 +49,10 @@ async function parentOf(pid: number): Promise<number | undefined> {
 }
 
 async function isMonitorOf(pid: number, bundle: string): Promise<boolean> {
-  const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+  const words = await wordsOf(pid);
   return words[0]?.endsWith('conmon') === true && words[words.indexOf('-b') + 1] === bundle;
+}
+
+async function wordsOf(pid: number): Promise<string[]> {
+  return (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
 }

@@ -8,7 +8,7 @@ import type { Container } from './container.ts';
 import type { Layout } from './layout.ts';
 import { removeTree } from './remove-tree.ts';
 import { unmountSharedMemory } from './shared-memory.ts';
-import { findMonitor } from './monitor-process.ts';
+import { processesOf } from './monitor-process.ts';
 
 /** Milliseconds for a killed container's monitor to write its exit. */
 const patience = 10_000;
@@ -23,11 +23,22 @@ export async function killContainer(container: Container): Promise<void> {
   await within(patience, container.exit, container.id);
 }
 
-/** Ends what a crash left of `id`: its monitor first, so that it cannot create anything any more. */
+/**
+ * Ends what a crash left of `id`: monitors, the OCI runtime at work, and a first process that has not come as far
+ * as its cgroup. They make each other, so this looks again until there is none.
+ */
 export async function killRemains(bundle: string, cgroup: Cgroup): Promise<void> {
-  const monitor = await findMonitor(bundle);
-  if (monitor && pidfdSignal(monitor.pid, monitor.startTime, 9))
-    await watchPid(monitor.pid, monitor.startTime);
+  const end = performance.now() + patience;
+  for (;;) {
+    const found = await processesOf(bundle);
+    if (found.length === 0) break;
+    if (performance.now() > end)
+      throw isleError('internal', {
+        message: `processes ${found.map(({ pid }) => pid).join()} cannot be killed`,
+      });
+    for (const { pid, startTime } of found) pidfdSignal(pid, startTime, 9);
+    await Promise.all(found.map(({ pid, startTime }) => watchPid(pid, startTime)));
+  }
   await cgroup.kill();
 }
 
