@@ -152,6 +152,13 @@ export function isIsleError(error: unknown, ...codes: ErrorCode[]): error is Isl
   return error instanceof IsleError && (codes.length === 0 || codes.includes(error.code));
 }
 
+/** What went wrong first, where undoing it failed too (`await using` then throws both as one SuppressedError). */
+export function originalOf(error: unknown): unknown {
+  let first = error;
+  while (first instanceof SuppressedError) first = first.suppressed;
+  return first;
+}
+
 /** The message of anything thrown, for wrapping as a cause or logging. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

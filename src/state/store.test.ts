@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync, openSync, writeSync, closeSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+  openSync,
+  writeSync,
+  closeSync,
+  readFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -95,8 +105,9 @@ test('a damaged page costs only the documents on it', (t) => {
   const table = store.table<string>('texts');
   for (let i = 0; i < 400; i++) table.put(`k${i}`, `${i}`.padEnd(600, 'x'));
   store.close();
+  const page = Math.floor(readFileSync(path).indexOf('"200xxx') / 4096);
   const file = openSync(path, 'r+');
-  writeSync(file, Buffer.alloc(4096, 0xa5), 0, 4096, 4096 * 30);
+  writeSync(file, Buffer.alloc(4096, 0xa5), 0, 4096, 4096 * page);
   closeSync(file);
   const again = openStore(path);
   assert.ok(again.setAside);
@@ -118,3 +129,37 @@ test('of a database of which nothing can be read the last backup is kept', async
   assert.deepEqual(again.table('numbers').all(), [1]);
   again.close();
 });
+
+test('on a full disk there is room for some hundred changes more, then a clear word', (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'isle-state-'));
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', root]);
+  t.after(() => {
+    execFileSync('umount', ['-l', root]);
+    rmSync(root, { recursive: true });
+  });
+  const store = openStore(join(root, 'isle.db'));
+  const table = store.table<string>('texts');
+  for (let i = 0; i < 20; i++) table.put(`kept${i}`, 'x'.repeat(2000));
+  fillDisk(join(root, 'ballast'));
+  for (let i = 0; i < 20; i++) table.delete(`kept${i}`);
+  for (let round = 0; round < 20; round++)
+    for (let i = 0; i < 20; i++) table.put(`new${i}`, 'y'.repeat(2000));
+  assert.equal(table.all().length, 20);
+  assert.throws(
+    () => {
+      for (let i = 0; i < 5000; i++) table.put(`more${i}`, 'z'.repeat(2000));
+    },
+    (error) => isIsleError(error, 'diskFull'),
+  );
+  store.close();
+});
+
+function fillDisk(path: string): void {
+  const file = openSync(path, 'w');
+  const block = Buffer.alloc(4096);
+  try {
+    for (;;) writeSync(file, block);
+  } catch {
+    closeSync(file);
+  }
+}

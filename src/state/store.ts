@@ -43,16 +43,40 @@ function openChecked(path: string, steps: readonly Migration[]): DatabaseSync {
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = NORMAL;
       PRAGMA cache_size = -1024;
-      PRAGMA journal_size_limit = 8388608;
+      PRAGMA wal_autocheckpoint = 400;
     `);
     const check = database.prepare('PRAGMA quick_check(1)').get() as { quick_check: string };
     if (check.quick_check !== 'ok') throw new Damage(check.quick_check);
     migrate(database, path, steps);
+    reserve(database);
     return database;
   } catch (error) {
     database.close();
     throw error;
   }
+}
+
+/** Bytes kept free inside the database and its log, so that a full disk does not keep the engine from removing things. */
+const reserved = 2 * 1024 * 1024;
+
+/**
+ * Makes the files as large as they will be in use. The log's room is used again and again (it never holds more than
+ * `wal_autocheckpoint` pages), and the database grows into its own free pages.
+ */
+function reserve(database: DatabaseSync): void {
+  database.exec('CREATE TABLE IF NOT EXISTS reserve (room BLOB)');
+  try {
+    database.exec(`INSERT INTO reserve VALUES (randomblob(${reserved})); DELETE FROM reserve`);
+  } catch (error) {
+    // The disk is full now: what there is has to do until it is not.
+    if (!isFull(error)) throw error;
+  }
+}
+
+const SQLITE_FULL = 13;
+
+function isFull(error: unknown): boolean {
+  return error instanceof Error && 'errcode' in error && error.errcode === SQLITE_FULL;
 }
 
 function migrate(database: DatabaseSync, path: string, steps: readonly Migration[]): void {
@@ -120,13 +144,13 @@ class SqliteStore implements DatabaseStore {
       get: (key) => rows.get(key),
       put: (key, value) => {
         this.#touch(name);
-        this.#put.run(name, key, JSON.stringify(value));
+        this.#write(() => this.#put.run(name, key, JSON.stringify(value)));
         rows.set(key, value);
       },
       delete: (key) => {
         if (!rows.has(key)) return;
         this.#touch(name);
-        this.#delete.run(name, key);
+        this.#write(() => this.#delete.run(name, key));
         rows.delete(key);
       },
       all: () => [...rows.values()],
@@ -139,7 +163,7 @@ class SqliteStore implements DatabaseStore {
     this.#depth++;
     try {
       const result = change();
-      this.#database.exec('COMMIT');
+      this.#write(() => this.#database.exec('COMMIT'));
       return result;
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
@@ -162,6 +186,16 @@ class SqliteStore implements DatabaseStore {
 
   close(): void {
     this.#database.close();
+  }
+
+  /** Throws `diskFull`. */
+  #write(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      throw isleError('diskFull', { path: this.#path, what: 'recording a change' }, error);
+    }
   }
 
   #touch(name: string): void {

@@ -1,8 +1,13 @@
 import { type Answer, json } from './reply.ts';
-import { isIsleError, messageOf } from '../../lib/errors.ts';
+import { isIsleError, messageOf, originalOf } from '../../lib/errors.ts';
 
 /** Docker's error JSON for anything thrown. `unexpected` gets what no catalogue entry describes, to log it. */
 export function errorAnswer(error: unknown, unexpected: (error: unknown) => void): Answer {
+  const first = originalOf(error);
+  if (first !== error) {
+    unexpected(error);
+    return errorAnswer(first, unexpected);
+  }
   if (isIsleError(error)) {
     if (error.status >= 500 && error.code === 'internal') unexpected(error);
     return json({ message: error.message }, error.status);

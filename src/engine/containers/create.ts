@@ -8,6 +8,7 @@ import type { Image } from '../../images/images.ts';
 import type { EngineContext } from '../context.ts';
 import { type ContainerSpec, type MountSpec, zeroTime } from '../model.ts';
 import { mountPointOf, type ResolvedMounts, resolveMounts } from '../mounts/resolve.ts';
+import { explainFull } from '../disk-full.ts';
 import { inParallel } from '../parallel.ts';
 import { now } from '../time.ts';
 import { checkSpec } from './check-spec.ts';
@@ -56,7 +57,7 @@ export async function createContainer(
     return { id, warnings };
   } catch (error) {
     ctx.records.release(reserved, id);
-    throw error;
+    throw explainFull(ctx, error, `creating container ${reserved}`);
   }
 }
 

@@ -1,8 +1,9 @@
-import { isleError, isIsleError, messageOf } from '../../lib/errors.ts';
+import { isleError, isIsleError, messageOf, originalOf } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import { Rollback } from '../../lib/rollback.ts';
 import type { EngineContext } from '../context.ts';
 import { type ContainerState, zeroTime } from '../model.ts';
+import { explainFull } from '../disk-full.ts';
 import { inParallel } from '../parallel.ts';
 import { now } from '../time.ts';
 import { connectPending, endPending } from './attach.ts';
@@ -59,7 +60,8 @@ export async function launch(
 ): Promise<void> {
   try {
     await bringUp(ctx, record, state);
-  } catch (error) {
+  } catch (thrown) {
+    const error = explainFull(ctx, thrown, `starting container ${record.name}`);
     await failed(ctx, record, error);
     throw error;
   }
@@ -145,7 +147,8 @@ async function connect(ctx: EngineContext, record: ContainerRecord, undo: Rollba
   return pod;
 }
 
-async function failed(ctx: EngineContext, record: ContainerRecord, error: unknown): Promise<void> {
+async function failed(ctx: EngineContext, record: ContainerRecord, thrown: unknown): Promise<void> {
+  const error = originalOf(thrown);
   const { id } = record;
   const after = ctx.store.transaction(() => {
     ctx.intents.done('start', id);
