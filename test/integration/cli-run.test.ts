@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isle as call, type CallOptions, outcomeOf, spawnIsle } from '../fixtures/command-line.ts';
 import { startDaemon, type TestDaemon } from '../fixtures/daemon.ts';
 
@@ -44,10 +45,22 @@ describe('isle run and what follows it', () => {
   });
 
   test('a reader that goes away ends it quietly', async () => {
-    const child = spawnIsle(daemon.host, ['run', '--rm', 'busybox', 'seq', '1', '1000000']);
+    const child = spawnIsle(daemon.host, [
+      'run',
+      '--rm',
+      '--name',
+      'unread',
+      'busybox',
+      'seq',
+      '1',
+      '1000000',
+    ]);
     child.stdout?.once('data', () => child.stdout?.destroy());
     const { stderr } = await outcomeOf(child);
     assert.equal(stderr, '');
+    // The container itself goes on to its end.
+    await isle(['rm', '-f', 'unread']);
+    while ((await isle(['ps', '-aq'])).stdout !== '') await sleep(50);
   });
 
   test('commands that are not there, or cannot be run, give 127 and 126', async () => {
