@@ -73,6 +73,9 @@ function reserve(database: DatabaseSync): void {
   }
 }
 
+/** Milliseconds without a write. */
+const quiet = 500;
+
 const SQLITE_FULL = 13;
 
 function isFull(error: unknown): boolean {
@@ -126,6 +129,7 @@ class SqliteStore implements DatabaseStore {
   /** Counts writes; what the last backup holds. */
   #writes = 1;
   #backedUp = 0;
+  #checkpoint: NodeJS.Timeout | undefined;
 
   constructor(path: string, database: DatabaseSync, setAside: DatabaseStore['setAside']) {
     this.#path = path;
@@ -185,7 +189,23 @@ class SqliteStore implements DatabaseStore {
   }
 
   close(): void {
+    clearTimeout(this.#checkpoint);
     this.#database.close();
+  }
+
+  /** Moves the log into the database while nobody waits: its fsyncs would else fall into some call. */
+  #awaitQuiet(): void {
+    const writes = this.#writes;
+    const look = () => {
+      if (this.#writes !== writes) return this.#awaitQuiet();
+      this.#checkpoint = undefined;
+      try {
+        this.#database.exec('PRAGMA wal_checkpoint(PASSIVE)');
+      } catch (error) {
+        if (!isFull(error)) throw error; // the log keeps it until there is room
+      }
+    };
+    this.#checkpoint = setTimeout(look, quiet).unref();
   }
 
   /** Throws `diskFull`. */
@@ -200,6 +220,7 @@ class SqliteStore implements DatabaseStore {
 
   #touch(name: string): void {
     this.#writes++;
+    if (this.#checkpoint === undefined) this.#awaitQuiet();
     if (this.#depth > 0) this.#touched.add(name);
   }
 
