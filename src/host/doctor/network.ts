@@ -54,7 +54,7 @@ export async function checkForwardPolicy(options: DoctorOptions): Promise<Findin
 
 async function foreignDrops(instance: string): Promise<string[]> {
   try {
-    const { stdout, code } = await run('nft', ['-j', 'list', 'chains'], { timeout: 5000 });
+    const { stdout, code } = await run('nft', ['-j', 'list', 'chains']);
     return code === 0 ? droppingChains(stdout, instance) : [];
   } catch (error) {
     // No nft is the nftables check's to tell.

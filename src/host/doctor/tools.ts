@@ -50,7 +50,7 @@ async function checkTool(tool: Tool): Promise<Finding> {
   const { name, why } = tool;
   const advice = `apt-get install ${tool.package} (${tool.oldest} or newer)`;
   try {
-    const { stdout, stderr } = await run(tool.command, ['--version'], { timeout: 5000 });
+    const { stdout, stderr } = await run(tool.command, ['--version']);
     const version = versionIn(stdout) ?? versionIn(stderr);
     if (version === undefined) return { name, status: 'warn', found: 'version unknown', why, advice };
     const old = compareVersions(version, tool.oldest) < 0;
@@ -99,9 +99,9 @@ export async function checkNftables(): Promise<Finding> {
   const why = 'published ports, NAT and the separation of networks are rules in a table of Isle’s own';
   const advice = 'apt-get install nftables, and a kernel with CONFIG_NF_TABLES (modprobe nf_tables)';
   try {
-    const tables = await run('nft', ['list', 'tables'], { timeout: 5000 });
+    const tables = await run('nft', ['list', 'tables']);
     if (tables.code !== 0) return { name, status: 'fail', found: tables.stderr.trim(), why, advice };
-    const { stdout } = await run('nft', ['--version'], { timeout: 5000 });
+    const { stdout } = await run('nft', ['--version']);
     return { name, status: 'ok', found: versionIn(stdout) ?? 'works', why };
   } catch (error) {
     if (!isIsleError(error, 'hostTool')) throw error;
