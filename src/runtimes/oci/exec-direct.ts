@@ -40,13 +40,16 @@ export async function executeDirectly(
   ].flat();
   const { child, streams, settle } = spawnWithPipes(tools, args, spec.stdin);
   const ended = endOf(child);
-  void ended
-    .then(settle)
-    .then(() => cleanUp(place))
-    .catch(() => {});
   try {
     const pid = await pidOf(place, spec.id, ended);
-    if (pid !== undefined) return { pid, streams, exit: ended, resize: async () => {} };
+    if (pid !== undefined) {
+      // Not before the pid has been read: a short command may have ended by then.
+      void ended
+        .then(settle)
+        .then(() => cleanUp(place))
+        .catch(() => {});
+      return { pid, streams, exit: ended, resize: async () => {} };
+    }
     const message = await readFile(log, 'utf8').catch(() => '');
     throw await execFailure(tools.kind, message, container, spec);
   } catch (error) {
