@@ -48,7 +48,6 @@ function openChecked(path: string, steps: readonly Migration[]): DatabaseSync {
     const check = database.prepare('PRAGMA quick_check(1)').get() as { quick_check: string };
     if (check.quick_check !== 'ok') throw new Damage(check.quick_check);
     migrate(database, path, steps);
-    reserve(database);
     return database;
   } catch (error) {
     database.close();
@@ -65,12 +64,7 @@ const reserved = 2 * 1024 * 1024;
  */
 function reserve(database: DatabaseSync): void {
   database.exec('CREATE TABLE IF NOT EXISTS reserve (room BLOB)');
-  try {
-    database.exec(`INSERT INTO reserve VALUES (randomblob(${reserved})); DELETE FROM reserve`);
-  } catch (error) {
-    // The disk is full now: what there is has to do until it is not.
-    if (!isFull(error)) throw error;
-  }
+  database.exec(`INSERT INTO reserve VALUES (randomblob(${reserved})); DELETE FROM reserve`);
 }
 
 /** Milliseconds without a write. */
@@ -130,6 +124,7 @@ class SqliteStore implements DatabaseStore {
   #writes = 1;
   #backedUp = 0;
   #checkpoint: NodeJS.Timeout | undefined;
+  #reserved = false;
 
   constructor(path: string, database: DatabaseSync, setAside: DatabaseStore['setAside']) {
     this.#path = path;
@@ -140,6 +135,7 @@ class SqliteStore implements DatabaseStore {
        ON CONFLICT (collection, key) DO UPDATE SET value = excluded.value`,
     );
     this.#delete = database.prepare('DELETE FROM documents WHERE collection = ? AND key = ?');
+    this.#awaitQuiet();
   }
 
   table<T>(name: string): Table<T> {
@@ -200,9 +196,12 @@ class SqliteStore implements DatabaseStore {
       if (this.#writes !== writes) return this.#awaitQuiet();
       this.#checkpoint = undefined;
       try {
+        if (!this.#reserved) reserve(this.#database);
+        this.#reserved = true;
         this.#database.exec('PRAGMA wal_checkpoint(PASSIVE)');
       } catch (error) {
-        if (!isFull(error)) throw error; // the log keeps it until there is room
+        // The log keeps it until there is room, and what room there is has to do until then.
+        if (!isFull(error)) throw error;
       }
     };
     this.#checkpoint = setTimeout(look, quiet).unref();

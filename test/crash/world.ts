@@ -86,7 +86,14 @@ export function readWorld(daemon: TestDaemon): World {
       blobs: list(join(dataRoot, 'blobs/sha256')),
       trash: list(join(dataRoot, 'trash')),
       cgroups: cgroups(instance),
-      monitors: processes(root).filter((line) => /\bconmon\b/.test(line)),
+      /** Ids of the containers that have one; an exec has its own beside the container's. */
+      monitors: [
+        ...new Set(
+          processes(root)
+            .filter((line) => /\bconmon\b/.test(line))
+            .map((line) => / -c ([0-9a-f]{64}) /.exec(line)?.[1] ?? line),
+        ),
+      ].sort(),
       runtimes: processes(root).filter((line) => /\b(crun|runc)\b/.test(line) && !/\bconmon\b/.test(line)),
       /** Those of user-defined networks are named after their network. */
       bridges: links.filter((name) => name.startsWith(instance) || name.startsWith('br-')).sort(),
@@ -125,9 +132,7 @@ export function disagreements({ rows, containers, host }: World): string[] {
       .namespaces!.filter((name) => !host.namespaces!.includes(name))
       .map((name) => `namespace ${name} is missing`),
     ...rows.links!.filter((name) => !host.links!.includes(name)).map((name) => `link ${name} is missing`),
-    ...(host.monitors!.length === up.length
-      ? []
-      : [`${up.length} run, with the monitors ${host.monitors!.join('; ')}`]),
+    ...different('monitors', upIds, host.monitors!),
     ...host.runtimes!.map((line) => `a runtime still runs: ${line}`),
     ...up
       .filter(({ state }) => !existsSync(`/proc/${state.pid}`))
