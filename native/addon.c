@@ -235,6 +235,7 @@ NAPI_MODULE_INIT() {
   isle_init_socket(env, exports);
   isle_init_poll(env, exports);
   isle_init_tree(env, exports);
+  isle_init_spawn(env, exports);
   /* Weak: the addon also builds without that file. */
   if (isle_init_netlink) isle_init_netlink(env, exports);
   return exports;

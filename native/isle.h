@@ -78,6 +78,7 @@ void isle_init_namespace(napi_env env, napi_value exports);
 void isle_init_socket(napi_env env, napi_value exports);
 void isle_init_poll(napi_env env, napi_value exports);
 void isle_init_tree(napi_env env, napi_value exports);
+void isle_init_spawn(napi_env env, napi_value exports);
 void isle_init_netlink(napi_env env, napi_value exports) __attribute__((weak));
 
 #endif

@@ -1,9 +1,14 @@
-import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process';
 import { mkdtemp, readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { isleError } from '../../lib/errors.ts';
+import {
+  type ChildDescriptor,
+  type SpawnedProgram,
+  type SpawnOptions,
+  spawnProgram,
+} from '../../host/spawn.ts';
+import { isleError, messageOf } from '../../lib/errors.ts';
 import { removeTree } from './remove-tree.ts';
 import { defaultPath } from './spec-process.ts';
 
@@ -74,31 +79,43 @@ export async function startMonitor(
   onAttachable?: () => Promise<void>,
 ): Promise<Monitor> {
   await using terminal = request.tty ? await terminalDirectory(tools) : undefined;
-  const child = spawn(tools.conmon, argumentsOf(tools, request), {
+  const exec = onAttachable !== undefined;
+  const program = await startProgram(tools, request, {
     cwd: request.directory,
-    env: { PATH: defaultPath, TZ: 'UTC', ...terminal?.env, ...pipes(onAttachable) },
-    stdio: stdioOf(tools, onAttachable !== undefined),
+    env: { PATH: defaultPath, TZ: 'UTC', ...terminal?.env, ...pipes(exec) },
+    descriptors: descriptorsOf(tools, exec),
   });
-  const ended = endOf(child, tools.conmon);
-  const pipe = child.stdio[3] as Socket;
+  const pipe = program.pipes.get(3) as Socket;
   const answers = answersOf(pipe);
-  if (onAttachable) await openExec(child, ended, onAttachable);
-  const first = await Promise.race([answers.next(), failed(ended)]);
+  if (onAttachable) await openExec(program, onAttachable);
+  const first = await answers.next();
   if (first.done || first.value.data < 0) {
-    await ended;
+    await program.ended;
     throw new MonitorFailure(first.value?.message ?? (await runtimeLog(request)));
   }
-  child.unref();
   pipe.unref();
   if (request.execSpec === undefined) pipe.destroy();
-  return { pid: first.value.data, ended, answers };
+  return { pid: first.value.data, ended: program.ended, answers };
+}
+
+async function startProgram(
+  tools: MonitorTools,
+  request: MonitorRequest,
+  options: SpawnOptions,
+): Promise<SpawnedProgram> {
+  try {
+    return await spawnProgram(tools.conmon, argumentsOf(tools, request), options);
+  } catch (error) {
+    const message = `cannot be started: ${messageOf(error)}`;
+    throw isleError('hostTool', { tool: tools.conmon, message }, error);
+  }
 }
 
 /** Descriptors 3 to 5 are conmon's pipes, and 6 the program it executes. The container gets none of them. */
-function stdioOf(tools: MonitorTools, exec: boolean): StdioOptions {
-  const pipe = exec ? 'pipe' : 'ignore';
+function descriptorsOf(tools: MonitorTools, exec: boolean): ChildDescriptor[] {
+  const execPipes: ChildDescriptor[] = exec ? ['in', 'out'] : ['null', 'null'];
   const program = tools.sealed === undefined ? [] : [tools.sealed];
-  return ['ignore', 'ignore', 'ignore', 'pipe', pipe, pipe, ...program];
+  return ['null', 'null', 'null', 'out', ...execPipes, ...program];
 }
 
 /**
@@ -114,39 +131,29 @@ async function terminalDirectory({ terminals }: MonitorTools) {
   };
 }
 
-function pipes(exec: unknown): NodeJS.ProcessEnv {
+function pipes(exec: boolean): Record<string, string> {
   return exec ? { _OCI_SYNCPIPE: '3', _OCI_STARTPIPE: '4', _OCI_ATTACHPIPE: '5' } : { _OCI_SYNCPIPE: '3' };
 }
 
 /** conmon waits for a byte on the start pipe before it does anything, and for a second one before it executes. */
-async function openExec(
-  child: ChildProcess,
-  ended: Promise<void>,
-  onAttachable: () => Promise<void>,
-): Promise<void> {
-  const [, , , , start, attach] = child.stdio as unknown as Socket[];
+async function openExec(program: SpawnedProgram, onAttachable: () => Promise<void>): Promise<void> {
+  const [start, attach] = [program.pipes.get(4), program.pipes.get(5)];
   if (!start || !attach) return;
   // EPIPE: conmon ended; its answer tells why.
   start.on('error', () => {});
   try {
     start.write('\0');
-    const ready = await Promise.race([answersOf(attach).next(), ended.then(() => undefined)]);
-    if (!ready || ready.done) return;
+    const ready = await answersOf(attach).next();
+    if (ready.done) return;
     await onAttachable();
     start.write('\0');
   } catch (error) {
-    child.kill('SIGKILL');
+    program.kill();
     throw error;
   } finally {
     start.end();
     attach.destroy();
   }
-}
-
-/** Rejects when conmon could not be started; an end without an answer is the pipe's to tell. */
-async function failed(ended: Promise<void>): Promise<never> {
-  await ended;
-  return await new Promise<never>(() => {});
 }
 
 /** With a terminal conmon has no pipe on which an exec's failure could reach it: the OCI runtime leaves a file. */
@@ -183,18 +190,6 @@ function argumentsOf(tools: MonitorTools, request: MonitorRequest): string[] {
     logsToFile(request) ? ['--runtime-arg', `--log=${runtimeLogOf(directory)}`] : [],
     request.execSpec === undefined ? [] : ['-e', '--exec-attach', '--exec-process-spec', request.execSpec],
   ].flat();
-}
-
-function endOf(child: ChildProcess, path: string): Promise<void> {
-  const ended = new Promise<void>((resolve, reject) => {
-    child.once('exit', () => resolve());
-    child.once('error', (error) =>
-      reject(isleError('hostTool', { tool: path, message: `cannot be started: ${error.message}` }, error)),
-    );
-  });
-  // Who does not wait for the end must not be killed by its failure: the first answer reports it.
-  ended.catch(() => {});
-  return ended;
 }
 
 /** conmon's JSON lines, as they come. */
