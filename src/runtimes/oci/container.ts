@@ -34,6 +34,8 @@ export class Container {
   readonly exit: Promise<Exit>;
   readonly hub: AttachHub;
   #ended = false;
+  #doomed = false;
+  #freezing: Promise<void> | undefined;
 
   constructor(options: ContainerOptions) {
     this.id = options.id;
@@ -55,9 +57,21 @@ export class Container {
     return this.#ended;
   }
 
-  /** Whether the first process is still there; its exit is told a moment later. */
+  /** Whether it runs and is meant to: an exit is told a moment later, a removal takes its time. */
   get alive(): boolean {
-    return !this.#ended && isAlive(this.pid, this.startTime);
+    return !this.#ended && !this.#doomed && isAlive(this.pid, this.startTime);
+  }
+
+  /** Stops every process in it. */
+  async freeze(): Promise<void> {
+    this.#freezing = this.cgroup.freeze();
+    await this.#freezing;
+  }
+
+  /** It is about to be killed. Resolves when nothing is freezing it: a frozen process does not die. */
+  async doom(): Promise<void> {
+    this.#doomed = true;
+    await this.#freezing?.catch(() => {});
   }
 
   /** Signals the first process; false when it has ended. */

@@ -15,6 +15,7 @@ const patience = 10_000;
 
 /** Ends every process of a container that this process watches. */
 export async function killContainer(container: Container): Promise<void> {
+  await container.doom();
   const { ownPids } = container.record;
   if (container.ended && ownPids) return;
   // A frozen process takes its SIGKILL only when it thaws; without a pid namespace of its own the others stay.

@@ -137,7 +137,7 @@ export class OciRuntime implements Runtime {
     const container = await this.#get(id);
     if (container.ended) throw notRunning(id);
     failpoint('runtime.pause.before');
-    await stillRunning(container, container.cgroup.freeze());
+    await stillRunning(container, container.freeze());
     failpoint('runtime.pause.after');
   }
 
