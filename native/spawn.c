@@ -33,7 +33,8 @@ static int place(posix_spawn_file_actions_t *actions, const int *fds, int count,
     }
     if (error) return error;
   }
-  return 0;
+  /* What we inherited ourselves may lack close-on-exec. */
+  return posix_spawn_file_actions_addclosefrom_np(actions, count);
 }
 
 /*
