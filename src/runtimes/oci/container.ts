@@ -32,6 +32,8 @@ export class Container {
   readonly startTime: number;
   readonly cgroup: Cgroup;
   readonly exit: Promise<Exit>;
+  /** Resolves when its conmon has ended: a moment after the exit is told. */
+  readonly monitorEnded: Promise<void>;
   readonly hub: AttachHub;
   #ended = false;
   #doomed = false;
@@ -44,6 +46,7 @@ export class Container {
     this.pid = options.pid;
     this.startTime = options.startTime;
     this.cgroup = options.cgroup;
+    this.monitorEnded = options.monitorEnded;
     this.hub = new AttachHub({
       path: join(this.bundle, 'attach'),
       stdin: this.record.stdin,

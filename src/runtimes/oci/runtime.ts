@@ -180,7 +180,7 @@ export class OciRuntime implements Runtime {
     if (container) await killContainer(container);
     else await killRemains(bundle, cgroup);
     container?.hub.close();
-    await removeFiles(layout, id, cgroup);
+    await Promise.all([removeFiles(layout, id, cgroup), container?.monitorEnded]);
     if (this.#containers.get(id) === container) this.#containers.delete(id);
     failpoint('runtime.delete.after');
   }
