@@ -99,6 +99,7 @@ export async function runScript(daemon: TestDaemon, model: Model, remote: Remote
     () => post('/commit?container=web&repo=committed', {}),
     () => void model.images.add('committed:latest'),
   );
+  await push(daemon, model, `${remote.reference.split('/')[0]}/pushed`);
   await remove('web');
   await remove('named');
   await remove('plain');
@@ -116,6 +117,17 @@ async function pull(daemon: TestDaemon, model: Model, reference: string): Promis
     },
     () => void model.images.add(reference),
   );
+}
+
+/** Its layer exists only unpacked: it is made into a blob first. */
+async function push(daemon: TestDaemon, model: Model, repository: string): Promise<void> {
+  await model.during(
+    [`${repository}:1`],
+    () => daemon.ok('POST', `/images/committed:latest/tag?repo=${repository}&tag=1`),
+    () => void model.images.add(`${repository}:1`),
+  );
+  const { text } = await daemon.ok('POST', `/images/${repository}/push?tag=1`);
+  if (text.includes('errorDetail')) throw new Error(`push: ${text}`);
 }
 
 /** An image that was never seen before, so that all of it is written. */
