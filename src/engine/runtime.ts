@@ -16,6 +16,12 @@ export interface Runtime {
   readonly name: string;
 
   /**
+   * A create, start or exec will follow within milliseconds: what it would have to wait for may begin now. A hint;
+   * nothing happens when it does not follow.
+   */
+  anticipate?(): void;
+
+  /**
    * Makes the workload's namespaces, cgroup and monitor; its process exists but has not started.
    * Throws `commandNotFound`, `commandNotExecutable`, `invalidParameter` (a limit, mount, device, user or
    * capability the host cannot honour, named in the message).

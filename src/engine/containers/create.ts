@@ -32,6 +32,8 @@ export async function createContainer(
   const id = newId();
   const spec = resolveReferences(ctx, withDefaults(ctx, asked));
   const warnings = checkSpec(ctx, spec);
+  // Most containers are started as soon as they are there.
+  ctx.runtimeOf({ runtimeName: spec.runtime }).anticipate?.();
   const hostname = hostnameOf(ctx, spec, id);
   const merged = mergeImage(spec, image.config, hostname);
   const reserved = ctx.records.reserve(name, id);

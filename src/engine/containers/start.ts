@@ -74,6 +74,7 @@ async function bringUp(
 ): Promise<void> {
   const { id } = record;
   const runtime = ctx.runtimeOf(record);
+  runtime.anticipate?.();
   await using undo = new Rollback();
   ctx.intents.add({ kind: 'start', id });
   failpoint('engine.start.begin');

@@ -29,6 +29,7 @@ export class ExecService implements Execs {
     const [command] = options.args;
     if (command === undefined || command === '')
       throw isleError('invalidParameter', { message: 'No exec command specified' });
+    this.#ctx.runtimeOf(container).anticipate?.();
     const id = newId();
     const record: ExecRecord = {
       ...options,

@@ -11,6 +11,8 @@ export interface Cgroups {
   cgroup(path: string): Cgroup;
   /** Names of the groups directly under `path`, in any hierarchy. None when there is no such group. */
   children(path: string): Promise<string[]>;
+  /** Lets a move of a process that follows within milliseconds go without waiting; see move-ahead.ts. Never rejects. */
+  prepareMove(): Promise<void>;
   /** What can be limited here. */
   support(): Promise<CgroupSupport>;
 }

@@ -18,6 +18,7 @@ import {
   readControl,
   writeControl,
 } from './files.ts';
+import { MoveAhead } from './move-ahead.ts';
 import { childGroups, processesIn, removeGroup, until } from './tree.ts';
 
 /** Where the hierarchies are mounted. Several controllers may share a directory. */
@@ -33,8 +34,11 @@ export interface V1Layout {
 /** Control groups of cgroup v1, also when a cgroup2 without controllers stands beside it. */
 export function openV1(layout: V1Layout): Cgroups {
   const mode: CgroupMode = layout.unified === undefined ? 'v1' : 'hybrid';
+  const [controller = '', directory = ''] = [...layout.controllers][0] ?? [];
+  const ahead = new MoveAhead(directory, controller);
   return {
     mode,
+    prepareMove: () => ahead.prepare(),
     controllers: new Set(layout.controllers.keys()),
     cgroup: (path) => new CgroupV1(layout, path),
     async children(path) {

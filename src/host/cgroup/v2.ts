@@ -14,14 +14,17 @@ import {
   readControl,
   writeControl,
 } from './files.ts';
+import { MoveAhead } from './move-ahead.ts';
 import { childGroups, processesIn, removeGroup } from './tree.ts';
 
 /** Control groups on the unified hierarchy mounted at `root`. */
 export async function openV2(root = '/sys/fs/cgroup'): Promise<Cgroups> {
   const names = (await readControl(join(root, 'cgroup.controllers'))) ?? '';
   const controllers = new Set(names.trim().split(' ').filter(Boolean));
+  const ahead = new MoveAhead(root, '');
   return {
     mode: 'v2',
+    prepareMove: () => ahead.prepare(),
     controllers,
     cgroup: (path) => new CgroupV2(root, path),
     children: (path) => childGroups(join(root, path)),

@@ -50,6 +50,10 @@ export class OciRuntime implements Runtime {
     this.#parts = parts;
   }
 
+  anticipate(): void {
+    void this.#parts.cgroups.prepareMove();
+  }
+
   async create(workload: Workload): Promise<void> {
     const { layout, host, filters, log } = this.#parts;
     const { id } = workload;
