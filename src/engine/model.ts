@@ -174,7 +174,6 @@ export interface ContainerSpec {
   readonlyRootfs: boolean;
   /** bytes; default 64 MiB */
   shmSize?: number;
-  storageOptions?: Record<string, string>;
   volumeDriver?: string;
 
   // network

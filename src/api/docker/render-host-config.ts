@@ -60,7 +60,6 @@ export function renderHostConfig(container: Container): object {
     PublishAllPorts: spec.publishAllPorts,
     ReadonlyRootfs: spec.readonlyRootfs,
     SecurityOpt: spec.securityOpt,
-    ...(spec.storageOptions && { StorageOpt: spec.storageOptions }),
     ...(tmpfs && { Tmpfs: tmpfs }),
     UTSMode: formatNamespace(spec.utsMode, ''),
     UsernsMode: spec.usernsMode,

@@ -29,7 +29,6 @@ export function parseHostConfig(fields: Fields): HostConfigPart {
     volumesFrom: fields.texts('VolumesFrom'),
     readonlyRootfs: fields.flag('ReadonlyRootfs'),
     shmSize: fields.positive('ShmSize'),
-    storageOptions: fields.optionalTextMap('StorageOpt'),
     volumeDriver: fields.text('VolumeDriver') || undefined,
     ...parseNetworkPart(fields),
     ...parseIsolation(fields),
@@ -49,6 +48,8 @@ function refuseUnsupported(fields: Fields): void {
   const driver = fields.text('VolumeDriver');
   if (driver !== '' && driver !== 'local')
     throw isleError('notImplemented', { what: `the volume driver "${driver}"` });
+  const [option] = Object.keys(fields.textMap('StorageOpt'));
+  if (option !== undefined) throw isleError('notImplemented', { what: `the storage option "${option}"` });
 }
 
 type NetworkPart = 'networkMode' | 'portBindings' | 'publishAllPorts' | 'dns' | 'dnsSearch' | 'dnsOptions';
