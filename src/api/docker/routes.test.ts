@@ -118,6 +118,22 @@ test('a container from create to remove', async () => {
   assert.equal((await api.call('GET /containers/{id}/json', path('/json'))).status, 404);
 });
 
+test('an update that names no restart policy leaves the one there is', async () => {
+  const created = await api.call('POST /containers/create', '/containers/create?name=kept', {
+    body: { Image: 'busybox', HostConfig: { RestartPolicy: { Name: 'always', MaximumRetryCount: 0 } } },
+  });
+  const path = `/containers/${created.json<{ Id: string }>().Id}`;
+  const restart = async (asked: object) => {
+    await api.call('POST /containers/{id}/update', `${path}/update`, { body: { RestartPolicy: asked } });
+    const shown = await api.call('GET /containers/{id}/json', `${path}/json`);
+    return shown.json<{ HostConfig: { RestartPolicy: { Name: string } } }>().HostConfig.RestartPolicy.Name;
+  };
+  // What `docker update --memory` sends.
+  assert.equal(await restart({ Name: '', MaximumRetryCount: 0 }), 'always');
+  assert.equal(await restart({ Name: 'no' }), 'no');
+  await api.call('DELETE /containers/{id}', path);
+});
+
 test('whatever a container was asked to be, it is shown as the specification says', async () => {
   const unusual: object[] = [
     {
@@ -272,6 +288,7 @@ test('fields that Isle does not serve are named, not ignored', async () => {
     [{ CpuCount: 1 }, /HostConfig.CpuCount/],
     [{ Mounts: [{ Type: 'image', Source: 'x', Target: '/x' }] }, /mount of type "image"/],
     [{ VolumeDriver: 'nfs' }, /volume driver "nfs"/],
+    [{ StorageOpt: { size: '1G' } }, /storage option "size"/],
   ];
   for (const [HostConfig, message] of fields) {
     const answer = await api.call('POST /containers/create', '/containers/create', {

@@ -53,7 +53,7 @@ function parseRates(fields: Fields, name: string, value: 'Rate' | 'Weight'): Dev
   return rates.length === 0 ? undefined : rates;
 }
 
-/** Docker takes an empty name for `no`. */
+/** Undefined for an empty name, which Docker's clients send for "not set". */
 export function parseRestartPolicy(hostConfig: Fields): RestartPolicy | undefined {
   const policy = hostConfig.object('RestartPolicy');
   if (!policy) return undefined;
@@ -64,6 +64,7 @@ export function parseRestartPolicy(hostConfig: Fields): RestartPolicy | undefine
       'Name',
       `unknown policy '${name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'`,
     );
+  if (name === '' && maximumRetryCount === 0) return undefined;
   return { name: name || 'no', maximumRetryCount };
 }
 
