@@ -365,7 +365,8 @@ async function supportOf(layout: V1Layout): Promise<CgroupSupport> {
     cpuRealtime: files.has('cpu.rt_runtime_us'),
     cpuset: files.has('cpuset.cpus'),
     pids: files.has('pids.max'),
-    blkioWeight: files.has('blkio.weight') || files.has('blkio.bfq.weight'),
+    // Not blkio.bfq.weight: crun 1.8 writes blkio.weight only.
+    blkioWeight: files.has('blkio.weight'),
     blkioThrottle: files.has('blkio.throttle.read_bps_device'),
     hugetlb: layout.controllers.has('hugetlb'),
   };

@@ -23,9 +23,10 @@ export async function resourcesOf(resources: Resources, host: HostLimits): Promi
     throw missing('a CPU quota', 'cpu');
   if ((cpu.cpus !== undefined || cpu.mems !== undefined) && !host.cpuset) throw missing('a cpuset', 'cpuset');
   if (Object.keys(cpu).length > 0) result.cpu = cpu;
-  if (resources.pidsLimit !== undefined && resources.pidsLimit !== 0) {
+  // A new cgroup has no limit, and crun 1.8 writes a −1 as it is, which the kernel refuses.
+  if (resources.pidsLimit !== undefined && resources.pidsLimit > 0) {
     if (!host.pids) throw missing('a pids limit', 'pids');
-    result.pids = { limit: resources.pidsLimit < 0 ? -1 : resources.pidsLimit };
+    result.pids = { limit: resources.pidsLimit };
   }
   const blockIo = await blockIoOf(resources, host);
   if (Object.keys(blockIo).length > 0) result.blockIO = blockIo;
@@ -179,7 +180,7 @@ function checkWeight(weight: number, host: HostLimits): void {
   if (weight < 10 || weight > 1000) throw invalid('Range of blkio weight is from 10 to 1000');
   if (!host.blkioWeight)
     throw invalid(
-      'a blkio weight cannot be set: no I/O scheduler of this host weighs (needs BFQ, or iocost on cgroup v2)',
+      'a blkio weight cannot be set: this host has no blkio.weight (needs an I/O scheduler that weighs, or cgroup v2)',
     );
 }
 

@@ -49,11 +49,14 @@ function mergeLimits(before: Resources, changes: Resources): Resources {
   return merged;
 }
 
+/** The kernel's PID_MAX_LIMIT: no host has more processes, and crun 1.8 cannot write `max`. */
+const everyPid = 4_194_304;
+
 /** Unlimited, for each kind of limit that was set and is no longer. */
 function releasedLimits(old: OciResources, wanted: OciResources): OciResources {
   const released: OciResources = {};
   if (old.memory && !wanted.memory) released.memory = { limit: -1 };
-  if (old.pids && !wanted.pids) released.pids = { limit: -1 };
+  if (old.pids && !wanted.pids) released.pids = { limit: everyPid };
   if (old.cpu && !wanted.cpu) released.cpu = { quota: -1 };
   return released;
 }
