@@ -105,7 +105,10 @@ async function startExec(engine: Engine, call: Call): Promise<Reply> {
   return 'taken';
 }
 
-/** A command that cannot be run is told in the stream, and by the exec's exit code (126, 127): that is where clients look. */
+/**
+ * A command that cannot be run, or not as asked (its user, its directory), is told in the stream and by the exec's exit
+ * code (126, 127): that is where clients look.
+ */
 async function startOrSay(
   engine: Engine,
   exec: ExecRecord,
@@ -114,7 +117,7 @@ async function startOrSay(
   try {
     return await engine.execs.start(exec.id, options);
   } catch (error) {
-    if (isIsleError(error, 'commandNotFound', 'commandNotExecutable')) return error;
+    if (isIsleError(error, 'commandNotFound', 'commandNotExecutable', 'invalidParameter')) return error;
     throw error;
   }
 }

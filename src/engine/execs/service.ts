@@ -156,6 +156,6 @@ function mergeEnv(container: string[], { env, tty }: ExecRecord): string[] {
 
 function exitCodeOf(error: unknown): number {
   if (isIsleError(error, 'commandNotFound')) return 127;
-  if (isIsleError(error, 'commandNotExecutable')) return 126;
+  if (isIsleError(error, 'commandNotExecutable', 'invalidParameter')) return 126;
   return 128;
 }
