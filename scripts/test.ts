@@ -4,8 +4,9 @@ import { globSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compareHost, readHost } from '../test/fixtures/host-state.ts';
+import { runTestFiles } from './test-files.ts';
 
-type Stage = { name: string; run(): number };
+type Stage = { name: string; run(): boolean | Promise<boolean> };
 
 const stages: Stage[] = [
   { name: 'format', run: () => command('biome', ['format', '.']) },
@@ -20,6 +21,7 @@ const stages: Stage[] = [
   { name: 'crash', run: () => tests(globSync('test/crash/**/*.test.ts'), 1) },
 ];
 
+const total = { passed: 0, failed: 0, disturbed: [] as string[] };
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !stages.some((stage) => stage.name === name));
 if (unknown.length > 0) {
@@ -35,11 +37,14 @@ for (const stage of stages) {
   if (asked.length > 0 && !asked.includes(stage.name)) continue;
   const started = performance.now();
   console.log(`\n=== ${stage.name}`);
-  const code = stage.run();
+  const ok = await stage.run();
   console.log(
-    `=== ${stage.name}: ${code === 0 ? 'ok' : 'failed'} in ${((performance.now() - started) / 1000).toFixed(1)} s`,
+    `=== ${stage.name}: ${ok ? 'ok' : 'failed'} in ${((performance.now() - started) / 1000).toFixed(1)} s`,
   );
-  if (code !== 0) process.exit(1);
+  if (!ok) {
+    conclude();
+    process.exit(1);
+  }
 }
 rmSync(temporary, { recursive: true, force: true });
 
@@ -49,14 +54,25 @@ if (left.length > 0) {
   process.exit(1);
 }
 console.log('\nthe host is as it was: no mount, link, rule, cgroup, namespace or process left');
+conclude();
 
-function command(tool: string, args: string[]): number {
-  return spawnSync(tool, args, { stdio: 'inherit' }).status ?? 1;
+function command(tool: string, args: string[]): boolean {
+  return spawnSync(tool, args, { stdio: 'inherit' }).status === 0;
 }
 
-function tests(files: string[], concurrency = 2): number {
-  if (files.length === 0) return 0;
-  const args = ['--disable-warning=ExperimentalWarning', '--test', `--test-concurrency=${concurrency}`];
-  const env = { ...process.env, TMPDIR: temporary };
-  return spawnSync(process.execPath, [...args, ...files.sort()], { stdio: 'inherit', env }).status ?? 1;
+async function tests(files: string[], width = 2): Promise<boolean> {
+  const { passed, failed, disturbed } = await runTestFiles(files, width, {
+    ...process.env,
+    TMPDIR: temporary,
+  });
+  total.passed += passed;
+  total.failed += failed;
+  total.disturbed.push(...disturbed);
+  return failed === 0;
+}
+
+/** The last lines: what failed beside other tests and passed alone, and the count. */
+function conclude(): void {
+  for (const file of total.disturbed) console.log(`disturbed: ${file} failed beside others and passed alone`);
+  console.log(`${total.passed} passed, ${total.failed} failed`);
 }
