@@ -267,7 +267,7 @@ static napi_value tree_utimens(napi_env env, napi_callback_info info) {
   return outcome(env, utimensat((int)arg_int(&c, 0), name, times, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH));
 }
 
-/* stat(dirfd, name, Float64Array(13)): mode uid gid size mtimeSec mtimeNsec major minor nlink ino dev blocks inode's dev */
+/* stat(dirfd, name, Float64Array(12)): mode uid gid size mtimeSec mtimeNsec major minor nlink ino dev blocks */
 static napi_value tree_stat(napi_env env, napi_callback_info info) {
   call_t c;
   char name[NAME_SIZE];
@@ -417,17 +417,36 @@ static napi_value tree_rename(napi_env env, napi_callback_info info) {
 
 #define DEEPEST 64
 
-/*
- * Removes what `name` in `dir` is, never following a symlink. One descriptor a level is held; a directory deeper than
- * DEEPEST levels is first moved up to `top`, so that a tree of any depth needs few descriptors and little stack.
- */
-static int remove_tree(int top, int dir, const char *name, int depth) {
-  static __thread unsigned long moved;
+/* `hold`, a directory in `top`, is made when the first entry has to be put off; -1 until then. */
+struct removal {
+  int top, hold;
+  char name[64];
+  unsigned long held;
+};
+
+static int put_off(struct removal *removal, int dir, const char *name) {
+  static __thread unsigned long made;
+  char up[32];
+  while (removal->hold < 0) {
+    snprintf(removal->name, sizeof removal->name, ".isle-deep-%d-%lx", (int)gettid(), ++made);
+    if (mkdirat(removal->top, removal->name, 0700) == 0) {
+      removal->hold = openat(removal->top, removal->name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+      if (removal->hold < 0) return -1;
+    } else if (errno != EEXIST) {
+      return -1;
+    }
+  }
+  snprintf(up, sizeof up, "%lx", ++removal->held);
+  return (int)syscall(SYS_renameat2, dir, name, removal->hold, up, 1 /* RENAME_NOREPLACE */);
+}
+
+static int remove_levels(struct removal *removal, int dir, const char *name, int depth) {
   if (unlinkat(dir, name, 0) == 0) return 0;
   if (errno == ENOENT) return 0;
   if (errno != EISDIR && errno != EPERM) return -1;
   if (unlinkat(dir, name, AT_REMOVEDIR) == 0) return 0;
   if (errno != ENOTEMPTY && errno != EEXIST) return -1;
+  if (depth >= DEEPEST) return put_off(removal, dir, name);
   int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return -1;
   DIR *list = fdopendir(fd);
@@ -444,21 +463,29 @@ static int remove_tree(int top, int dir, const char *name, int depth) {
     while (result == 0 && (entry = readdir(list))) {
       if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
       again = 1;
-      if (depth < DEEPEST) {
-        result = remove_tree(top, fd, entry->d_name, depth + 1);
-        continue;
-      }
-      char up[64];
-      do {
-        snprintf(up, sizeof up, ".isle-deep-%d-%lx", (int)gettid(), ++moved);
-        result = (int)syscall(SYS_renameat2, fd, entry->d_name, top, up, 1 /* RENAME_NOREPLACE */);
-      } while (result < 0 && errno == EEXIST);
-      if (result == 0) result = remove_tree(top, top, up, 0);
+      result = remove_levels(removal, fd, entry->d_name, depth + 1);
     }
   }
   int saved = errno;
   closedir(list);
   if (result == 0) return unlinkat(dir, name, AT_REMOVEDIR);
+  errno = saved;
+  return result;
+}
+
+/*
+ * Removes what `name` in `top` is, never following a symlink. One descriptor a level is held; what is deeper than
+ * DEEPEST levels is put off until those above it are gone, so that a tree of any depth needs few descriptors and
+ * little stack.
+ */
+static int remove_tree(int top, const char *name) {
+  struct removal removal = {.top = top, .hold = -1};
+  int result = remove_levels(&removal, top, name, 0);
+  if (removal.hold < 0) return result;
+  /* What is still too deep is put off into the same directory, and found there by its next pass. */
+  if (result == 0) result = remove_levels(&removal, top, removal.name, 0);
+  int saved = errno;
+  close(removal.hold);
   errno = saved;
   return result;
 }
@@ -470,8 +497,7 @@ static napi_value tree_remove(napi_env env, napi_callback_info info) {
   call_read(&c, env, info);
   int bad = arg_name(&c, 1, name);
   if (bad) return number(env, -bad);
-  int dir = (int)arg_int(&c, 0);
-  return outcome(env, remove_tree(dir, dir, name, 0));
+  return outcome(env, remove_tree((int)arg_int(&c, 0), name));
 }
 
 /* seek(fd, offset, SEEK_DATA 3 or SEEK_HOLE 4) */
@@ -515,7 +541,7 @@ static void run_remove(struct isle_op *op) {
     isle_done(op, -1);
     return;
   }
-  /* What is moved up out of great depth lands beside the tree, on the same file system. */
+  /* What is put off lies beside the tree, on the same file system. */
   char *path = op->a[0].s, *slash = strrchr(path, '/');
   int top = dir;
   if (slash && slash != path) {
@@ -526,7 +552,7 @@ static void run_remove(struct isle_op *op) {
   if (top < 0) {
     op->error = errno == ENOENT ? 0 : errno;
   } else {
-    isle_done(op, remove_tree(top, top, slash ? slash + 1 : path, 0));
+    isle_done(op, remove_tree(top, slash ? slash + 1 : path));
     if (top != dir) close(top);
   }
   close(dir);

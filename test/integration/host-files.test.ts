@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { once } from 'node:events';
@@ -108,6 +109,25 @@ test('nodes of each kind are made, owned, dated and named exactly', () => {
   ok(tree.treeUnlink(dir, 'd', 1));
   for (const name of ['fifo', 'device', 'large', 'link', 'link2', 'file', 'second'])
     ok(tree.treeUnlink(dir, name, 0));
+});
+
+test('a tree of any depth is removed with few descriptors', () => {
+  let at = ok(tree.treeMkdir(dir, 'deep', 0o700));
+  for (let level = 0; level < 400; level++) {
+    ok(tree.treeWriteFile(at, 'file', Buffer.from('x'), 0o600, 0, 0, 0, 0));
+    const next = ok(tree.treeMkdir(at, 'd', 0o700));
+    closeFd(at);
+    at = next;
+  }
+  closeFd(at);
+  const removal = new URL('../../src/host/tree-async.ts', import.meta.url).href;
+  const script = `import { removeTree } from '${removal}'; await removeTree(process.argv[1]);`;
+  const node = [process.execPath, '--input-type=module', '--eval', script, join(root, 'deep')];
+  execFileSync('sh', ['-c', 'ulimit -n 150; exec "$0" "$@"', ...node]);
+  assert.deepEqual(
+    fs.readdirSync(root).filter((name) => name.includes('deep')),
+    [],
+  );
 });
 
 test('names that are no UTF-8 keep their bytes', () => {
