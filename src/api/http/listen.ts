@@ -21,13 +21,14 @@ export async function listenUnix(server: Server, path: string): Promise<void> {
   await assertFree(path);
   const temporary = join(dirname(path), `.${process.pid}`);
   await rm(temporary, { force: true });
+  // It holds for the whole process, where containers may be starting: only while the socket is bound, which is at once.
   const umask = process.umask(0o177);
   try {
     server.listen(temporary);
-    await Promise.race([once(server, 'listening'), failed(server)]);
   } finally {
     process.umask(umask);
   }
+  await Promise.race([once(server, 'listening'), failed(server)]);
   const group = await groupId('isle');
   if (group !== undefined) await chown(temporary, 0, group);
   await chmod(temporary, 0o660);
