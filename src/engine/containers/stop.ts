@@ -164,6 +164,8 @@ async function wakeFrozen(ctx: EngineContext, id: string): Promise<void> {
   const record = ctx.records.get(id);
   if (record?.state.phase !== 'paused') return;
   await ctx.runtimeOf(record).resume(id);
+  // It may have ended, or somebody else woken it, meanwhile.
+  if (ctx.records.get(id)?.state.phase !== 'paused') return;
   ctx.records.changeState(id, { phase: 'running' });
   publishContainer(ctx, record, 'unpause');
 }
