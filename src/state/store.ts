@@ -123,6 +123,7 @@ class SqliteStore implements DatabaseStore {
   /** Counts writes; what the last backup holds. */
   #writes = 1;
   #backedUp = 0;
+  #backups: Promise<void> = Promise.resolve();
   #checkpoint: NodeJS.Timeout | undefined;
   #reserved = false;
 
@@ -175,7 +176,14 @@ class SqliteStore implements DatabaseStore {
     }
   }
 
-  async backup(): Promise<void> {
+  /** One after another: two would write the same draft. */
+  backup(): Promise<void> {
+    const done = this.#backups.then(() => this.#backUp());
+    this.#backups = done.catch(() => {});
+    return done;
+  }
+
+  async #backUp(): Promise<void> {
     const writes = this.#writes;
     if (writes === this.#backedUp) return;
     const path = backupOf(this.#path);
