@@ -96,8 +96,7 @@ async function pidOf(
 }
 
 function spawnWithPipes(tools: MonitorTools, args: string[], wantsStdin: boolean) {
-  const pipes = [createPipe(), createPipe(), ...(wantsStdin ? [createPipe()] : [])];
-  const [out, err, input] = pipes as [Ends, Ends, Ends?];
+  const [out, err, input] = createPipes(wantsStdin ? 3 : 2) as [Ends, Ends, Ends?];
   let child: ChildProcess;
   try {
     const stdio = [input?.read ?? ('ignore' as const), out.write, err.write];
@@ -134,6 +133,18 @@ function spawnWithPipes(tools: MonitorTools, args: string[], wantsStdin: boolean
 interface Ends {
   read: number;
   write: number;
+}
+
+/** All or none: without descriptors left, each try would take some more for good. */
+function createPipes(count: number): Ends[] {
+  const pipes: Ends[] = [];
+  try {
+    while (pipes.length < count) pipes.push(createPipe());
+    return pipes;
+  } catch (error) {
+    for (const { read, write } of pipes) for (const fd of [read, write]) closeFd(fd);
+    throw error;
+  }
 }
 
 /** What comes out of a pipe, until its end or until it is cut off. */
