@@ -89,5 +89,6 @@ function startedProgram(pid: number, pipes: Map<number, Socket>): SpawnedProgram
   // A child stays a zombie, and its pid its own, until it is reaped: the start time is always there.
   if (startTime === undefined) throw new Error(`process ${pid} is not in /proc`);
   const ended = watchPid(pid, startTime, { ref: false }).then(() => void calls.reapSync(pid));
+  ended.catch(() => {}); // Whoever waits for it is told.
   return { pid, pipes, ended, kill: () => void pidfdSignal(pid, startTime, constants.signals.SIGKILL) };
 }

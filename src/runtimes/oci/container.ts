@@ -84,7 +84,10 @@ export class Container {
 
   async #watch(exits: NumberFiles, monitorEnded: Promise<void>): Promise<Exit> {
     const lost = new AbortController();
-    void monitorEnded.then(() => lost.abort(new Error('conmon has ended')));
+    monitorEnded.then(
+      () => lost.abort(new Error('conmon has ended')),
+      () => {}, // It cannot be watched (no descriptor was left): the exit file tells all the same.
+    );
     const file = await exits.next(this.id, lost.signal).catch(() => this.#orphaned(exits));
     this.#ended = true;
     return {
