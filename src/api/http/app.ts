@@ -50,7 +50,7 @@ export async function createApp(
   };
   app.addHook('onRequest', (request, reply, done) => {
     void reply.headers(fixed);
-    guardTcp(request.raw, config.tcp);
+    if (connections.isTcp(request.raw.socket)) guardTcp(request.raw, config.tcp);
     done();
   });
   app.setErrorHandler((error, _request, reply) => void send(reply, errorAnswer(error, unexpected)));

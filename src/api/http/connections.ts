@@ -15,6 +15,7 @@ export class Connections {
   readonly #versions = new WeakMap<IncomingMessage, string>();
   readonly #upgrades = new WeakMap<IncomingMessage, Upgrade>();
   readonly #streams = new Set<Duplex>();
+  readonly #overTcp = new WeakSet<Duplex>();
 
   setVersion(request: IncomingMessage, version: string): void {
     this.#versions.set(request, version);
@@ -30,6 +31,15 @@ export class Connections {
 
   upgrade(request: IncomingMessage): Upgrade | undefined {
     return this.#upgrades.get(request);
+  }
+
+  /** Noted when it comes: of a connection that was reset, the kernel no longer tells what it was. */
+  setTcp(socket: Duplex): void {
+    this.#overTcp.add(socket);
+  }
+
+  isTcp(socket: Duplex): boolean {
+    return this.#overTcp.has(socket);
   }
 
   /** A connection that carries a stream without an end of its own. */

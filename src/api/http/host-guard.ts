@@ -17,7 +17,6 @@ export interface TcpAccess {
  * Throws `forbidden`.
  */
 export function guardTcp(request: IncomingMessage, access: TcpAccess | undefined): void {
-  if (request.socket.remoteAddress === undefined) return;
   if (!access) throw isleError('forbidden', { message: 'the API is not served over TCP' });
   const host = hostOf(request.headers.host ?? '');
   if (![access.host, ...access.allowedHosts].includes(host))

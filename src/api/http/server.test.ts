@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
-import { createServer as createNetServer } from 'node:net';
+import { connect, createServer as createNetServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -325,5 +326,21 @@ test('over TCP only known hosts and origins are served', async () => {
   assert.equal(await status({ host: 'evil.example' }), 403);
   assert.equal(await status({ origin: 'http://ok' }), 200);
   assert.equal(await status({ origin: 'http://evil.example' }), 403);
+  await sendAndReset(port, 'POST /containers/create?name=unseen HTTP/1.1', {
+    Image: 'busybox',
+    Cmd: ['true'],
+  });
+  assert.equal((await callApi(socket, { path: '/containers/unseen/json' })).status, 404);
   await second.close();
 });
+
+/** From a host that is on no list. Of a connection that was reset the kernel tells no address any more. */
+async function sendAndReset(port: number, start: string, value: unknown): Promise<void> {
+  const body = JSON.stringify(value);
+  const client = connect(port, '127.0.0.1');
+  client.write(`${start}\r\nHost: evil.example\r\nContent-Length: ${body.length}\r\n\r\n${body}`, () => {
+    client.resetAndDestroy();
+  });
+  await once(client, 'close');
+  await sleep(100);
+}

@@ -53,7 +53,10 @@ export async function createServer(options: ApiServerOptions): Promise<ApiServer
       await listenUnix(newServer(), path);
       socketPath = path;
       const tcp = options.config.tcp;
-      if (tcp) await listenTcp(newServer(), tcp.host, tcp.port);
+      if (!tcp) return;
+      const server = newServer();
+      server.on('connection', (connection) => connections.setTcp(connection));
+      await listenTcp(server, tcp.host, tcp.port);
     },
     async close() {
       connections.destroyStreams();
