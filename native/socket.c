@@ -1,4 +1,4 @@
-/* Sockets of kinds that node:net does not know (SOCK_SEQPACKET), and peer credentials. */
+/* Sockets of kinds that node:net does not know (SOCK_SEQPACKET). */
 #include "isle.h"
 #include <stddef.h>
 #include <sys/socket.h>
@@ -71,30 +71,9 @@ static void run_connect_unix(struct isle_op *op) {
 
 static void run_shutdown(struct isle_op *op) { isle_done(op, shutdown((int)op->a[0].i, (int)op->a[1].i)); }
 
-/* peerCredentials(fd): pid, uid, gid as 32-bit numbers. */
-static void run_peer_credentials(struct isle_op *op) {
-  struct ucred peer;
-  socklen_t size = sizeof peer;
-  if (getsockopt((int)op->a[0].i, SOL_SOCKET, SO_PEERCRED, &peer, &size)) {
-    op->error = errno;
-    return;
-  }
-  uint32_t *values = malloc(12);
-  if (!values) {
-    op->error = ENOMEM;
-    return;
-  }
-  values[0] = (uint32_t)peer.pid;
-  values[1] = peer.uid;
-  values[2] = peer.gid;
-  op->data = values;
-  op->size = 12;
-}
-
 static const struct isle_call calls[] = {
     {"connectUnix", "pii", 'f', false, run_connect_unix},
     {"shutdownSocket", "ii", 'v', false, run_shutdown},
-    {"peerCredentials", "i", 'b', false, run_peer_credentials},
 };
 
 /* receive(fd) and send(fd, buffer, offset, length) are called per packet, and EAGAIN is no exception there: they

@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
-import { createConnection, createServer } from 'node:net';
-import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -11,7 +9,6 @@ import { diskSpace } from '../../src/host/disk.ts';
 import { tryLock } from '../../src/host/file-lock.ts';
 import { CAP_SYS_RESOURCE, getRlimit, hasCapability, highestHardLimit } from '../../src/host/limits.ts';
 import { closeFd, O_PATH, openIn } from '../../src/host/paths.ts';
-import { peerOf } from '../../src/host/peer.ts';
 import { must, SEEK_DATA, SEEK_HOLE, statAt, tree, type TreeStat, xattrsOf } from '../../src/host/tree.ts';
 
 const { O_NOFOLLOW } = fs.constants;
@@ -191,19 +188,6 @@ test('limits are read, and bounded by what the host allows', () => {
   const highest = highestHardLimit('nofile');
   if (hasCapability(CAP_SYS_RESOURCE)) assert.ok(highest >= own.hard && Number.isFinite(highest));
   else assert.equal(highest, own.hard);
-});
-
-test('a unix socket tells who is at its other end', async () => {
-  const server = createServer().listen(join(root, 'peer.sock'));
-  await once(server, 'listening');
-  const client = createConnection(join(root, 'peer.sock'));
-  const [socket] = await once(server, 'connection');
-  assert.deepEqual(peerOf(socket), { pid: process.pid, uid: process.getuid?.(), gid: process.getgid?.() });
-  client.destroy();
-  socket.destroy();
-  await once(socket, 'close');
-  assert.equal(peerOf(socket), undefined);
-  server.close();
 });
 
 test('a disk tells its room', async () => {

@@ -1,4 +1,4 @@
-import { padding, tarEnd, tarHeader } from '../../lib/tar/writer.ts';
+import { padding, tarHeader } from '../../lib/tar/writer.ts';
 import { bytesOf, type TarEntry } from '../../lib/tar/entry.ts';
 import type { Descriptor } from '../content-store.ts';
 import { mediaTypes } from '../media-types.ts';
@@ -85,8 +85,6 @@ export async function* archiveMember(
   const rest = padding(size);
   if (rest.length > 0) yield rest;
 }
-
-export const archiveEnd = tarEnd;
 
 export const emptyEntry: TarEntry = {
   type: 'file',
