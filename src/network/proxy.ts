@@ -53,6 +53,8 @@ export function proxyUdp(fd: number, target: Target, log: Logger): Proxy {
   const server = createSocket('udp6');
   server.on('error', (err) => log.warn({ err, target }, 'a port proxy failed'));
   server.on('message', (data, { address, port }) => {
+    // A sender may leave its port out (RFC 768): nobody can be answered there, and dgram throws for it.
+    if (port === 0) return;
     const key = `${address} ${port}`;
     const known = clients.get(key);
     if (known) {

@@ -79,6 +79,7 @@ export class Resolver {
       if (data && open) socket.send(data, client.port, client.address);
     };
     socket.on('message', (packet, client) => {
+      if (client.port === 0) return; // a forged packet: nobody waits for an answer there
       reply(packet, client).catch((err: unknown) =>
         this.#options.log.warn({ err, podId }, 'no answer was sent'),
       );
