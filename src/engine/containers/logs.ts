@@ -14,13 +14,14 @@ export function readLogs(
   if (spec.logConfig.driver === 'none')
     throw isleError('invalidParameter', { message: 'configured logging driver does not support reading' });
   const follow = options.follow && (isRunning(state) || state.phase === 'restarting');
-  return ctx.readLog(logPathOf(ctx, id), { ...options, follow, ended: endOf(ctx, id) }, signal);
+  const ended = follow ? endOf(ctx, id, signal) : Promise.resolve();
+  return ctx.readLog(logPathOf(ctx, id), { ...options, follow, ended }, signal);
 }
 
 /** When nothing more will come: the container is down and its policy does not bring it up again. */
-async function endOf(ctx: EngineContext, id: string): Promise<void> {
+async function endOf(ctx: EngineContext, id: string, signal: AbortSignal): Promise<void> {
   const record = ctx.records.get(id);
   if (!record) return;
   if (!isRunning(record.state) && record.state.phase !== 'restarting') return;
-  await ctx.waiters.add(id, 'not-running', ctx.closing).catch(() => {});
+  await ctx.waiters.add(id, 'not-running', signal).catch(() => {});
 }
