@@ -9,6 +9,7 @@ import {
   writeSync,
   closeSync,
   readFileSync,
+  statSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -129,6 +130,15 @@ test('of a database of which nothing can be read the last backup is kept', async
   assert.equal(again.setAside?.documents, 1);
   assert.deepEqual(again.table('numbers').all(), [1]);
   again.close();
+});
+
+test('only its owner may read the database, its log and its backup', async (t) => {
+  const root = directory(t);
+  const store = openStore(join(root, 'isle.db'));
+  store.table<number>('numbers').put('a', 1);
+  await store.backup();
+  for (const name of readdirSync(root)) assert.equal(statSync(join(root, name)).mode & 0o777, 0o600, name);
+  store.close();
 });
 
 test('on a full disk there is room for some hundred changes more, then a clear word', async (t) => {

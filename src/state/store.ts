@@ -1,5 +1,5 @@
-import { renameSync } from 'node:fs';
-import { rename } from 'node:fs/promises';
+import { chmodSync, renameSync } from 'node:fs';
+import { rename, writeFile } from 'node:fs/promises';
 import { backup, DatabaseSync, type StatementSync } from 'node:sqlite';
 import { isleError, messageOf } from '../lib/errors.ts';
 import type { Store, Table } from '../lib/table.ts';
@@ -39,6 +39,8 @@ export function openStore(path: string, steps: readonly Migration[] = migrations
 function openChecked(path: string, steps: readonly Migration[]): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: 5000 });
   try {
+    // Environments hold secrets, and a data root that was there before may be open to all. The log gets the same mode.
+    chmodSync(path, 0o600);
     database.exec(`
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = NORMAL;
@@ -187,6 +189,7 @@ class SqliteStore implements DatabaseStore {
     const writes = this.#writes;
     if (writes === this.#backedUp) return;
     const path = backupOf(this.#path);
+    await writeFile(`${path}.new`, '', { mode: 0o600 });
     await backup(this.#database, `${path}.new`);
     await rename(`${path}.new`, path);
     this.#backedUp = writes;
