@@ -104,6 +104,18 @@ test('a kill gets through while a stop waits', async (t) => {
   assert.equal(containers.get(id).state.exitCode, 137);
 });
 
+test('the longest stop timeout is waited for, not none', async (t) => {
+  const fake = await engineFor(t);
+  const { containers } = fake.engine;
+  const { id } = await run(fake, ['sh', '-c', "trap '' TERM; sleep 100"]);
+  const stopping = containers.stop(id, { timeout: 1e9 });
+  await sleep(20);
+  assert.equal(containers.get(id).state.phase, 'running');
+  await containers.kill(id, 'KILL');
+  assert.equal(await stopping, true);
+  assert.equal(containers.get(id).state.exitCode, 137);
+});
+
 test('a start that fails undoes everything and says why', async (t) => {
   const fake = await engineFor(t);
   const { containers } = fake.engine;

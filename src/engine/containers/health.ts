@@ -5,7 +5,7 @@ import { newId } from '../../lib/ids.ts';
 import type { EngineContext } from '../context.ts';
 import type { Health, HealthCheck, HealthResult } from '../model.ts';
 import type { ExecSession } from '../runtime.ts';
-import { now } from '../time.ts';
+import { longestTimer, now } from '../time.ts';
 import { publishContainer } from './events.ts';
 import type { ContainerRecord } from './record.ts';
 
@@ -57,7 +57,8 @@ async function probeLoop(
 }
 
 function timingOf(check: HealthCheck): Timing {
-  const milliseconds = (value: number | undefined, fallback: number) => (value || fallback) / 1e6;
+  const milliseconds = (value: number | undefined, fallback: number) =>
+    Math.min((value || fallback) / 1e6, longestTimer);
   return {
     interval: milliseconds(check.interval, 30 * second),
     timeout: milliseconds(check.timeout, 30 * second),

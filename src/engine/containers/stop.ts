@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isleError } from '../../lib/errors.ts';
 import type { EngineContext } from '../context.ts';
+import { longestTimer } from '../time.ts';
 import { publishContainer } from './events.ts';
 import type { LiveContainer } from './live.ts';
 import type { ContainerRecord } from './record.ts';
@@ -129,7 +130,8 @@ async function endProcess(
     return;
   }
   const timer = new AbortController();
-  const late = sleep(seconds * 1000, 'late' as const, { signal: timer.signal }).catch(() => undefined);
+  const patience = Math.min(seconds * 1000, longestTimer);
+  const late = sleep(patience, 'late' as const, { signal: timer.signal }).catch(() => undefined);
   const outcome = await Promise.race([live.ended, late]);
   timer.abort();
   if (outcome !== 'late') return;
