@@ -102,6 +102,7 @@ async function bringUp(
   const { pid } = await runtime.start(id);
   failpoint('engine.runtime-start.after');
   ctx.live.set(id, live);
+  undo.add('live', () => ctx.live.delete(id));
   const running = ctx.store.transaction(() => {
     ctx.intents.done('start', id);
     const after = ctx.records.changeState(id, {
