@@ -8,6 +8,9 @@ import { nowNanoseconds } from './time.ts';
 /** How many past events are kept. */
 const bound = 2048;
 
+/** Characters of an action: those of execs name the whole command. */
+const longestAction = 16 * 1024;
+
 /** The events of this engine: numbered, persisted in a ring of `bound` rows, handed to whoever listens. */
 export class EventLog implements Events {
   #table: Table<EngineEvent>;
@@ -29,7 +32,7 @@ export class EventLog implements Events {
     const event: EngineEvent = {
       sequence,
       type,
-      action,
+      action: action.slice(0, longestAction),
       actor: { id, attributes },
       timeNano: String(nowNanoseconds()),
     };

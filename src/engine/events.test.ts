@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { silentLog } from '../lib/log.ts';
 import { memoryStore } from '../lib/table.ts';
+import { publishContainer } from './containers/events.ts';
 import { EventLog } from './event-log.ts';
 import type { EngineEvent } from './events.ts';
 import { parsePruneFilters } from './prune-filters.ts';
@@ -44,6 +45,19 @@ test('values of one key are alternatives, keys must all fit, some actions match 
     seen.map(({ action }) => action),
     ['create'],
   );
+});
+
+test('events stay small whatever labels and commands there are', () => {
+  const events = newLog();
+  const spec = { image: 'busybox' };
+  publishContainer({ events }, { id: 'a', name: 'small', labels: { tier: 'front' }, spec }, 'start');
+  const labels = { tier: 'x'.repeat(1_000_000) };
+  const action = `exec_create: ${'y'.repeat(1_000_000)}`;
+  publishContainer({ events }, { id: 'b', name: 'large', labels, spec }, action);
+  const [small, large] = events.past({ filters: {} });
+  assert.equal(small?.actor.attributes.tier, 'front');
+  assert.ok(JSON.stringify(large).length < 100_000);
+  assert.equal(large?.actor.attributes.name, 'large');
 });
 
 test('a listener that throws hurts nobody', () => {
