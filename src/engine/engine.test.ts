@@ -93,6 +93,29 @@ test('of parallel creates of one name one wins and the others get a clear confli
       assert.ok(isIsleError(result.reason, 'nameInUse'), String(result.reason));
 });
 
+test('of a create and the removal of its volume at once, no container without its volume is left', async (t) => {
+  const fake = await engineFor(t);
+  const { containers, volumes } = fake.engine;
+  const where = { source: 'shared', target: '/data', readOnly: false, noCopy: true };
+  const mount = { type: 'volume', origin: 'mounts', ...where } as const;
+  const removeAfter = async (turns: number) => {
+    for (let turn = 0; turn < turns; turn++) await undefined;
+    await volumes.remove('shared', false);
+  };
+  for (let i = 0; i < 40; i++) {
+    await volumes.create({ name: 'shared', driver: '', options: {}, labels: {} });
+    const [made] = await Promise.allSettled([
+      containers.create(`user${i}`, specOf(['true'], { mounts: [mount] })),
+      removeAfter(i),
+    ]);
+    if (made.status === 'fulfilled') {
+      assert.deepEqual(volumes.users('shared'), [made.value.id]);
+      assert.equal(volumes.get('shared').name, 'shared');
+      await containers.remove(made.value.id, { force: true, volumes: false });
+    } else assert.ok(isIsleError(made.reason, 'noSuchVolume'), String(made.reason));
+  }
+});
+
 test('a kill gets through while a stop waits', async (t) => {
   const fake = await engineFor(t);
   const { containers } = fake.engine;

@@ -77,6 +77,8 @@ async function make(ctx: EngineContext, record: ContainerRecord, mounts: Resolve
   await fillVolumes(ctx, record);
   failpoint('engine.create.made');
   ctx.store.transaction(() => {
+    // Whoever removed one since it was looked for did not know of this user.
+    for (const { type, source } of record.mountSpecs) if (type === 'volume') ctx.volumes.get(source);
     ctx.records.put(record);
     ctx.intents.done('create', id);
     publishContainer(ctx, record, 'create');
