@@ -99,7 +99,7 @@ test('of a create and the removal of its volume at once, no container without it
   const where = { source: 'shared', target: '/data', readOnly: false, noCopy: true };
   const mount = { type: 'volume', origin: 'mounts', ...where } as const;
   const removeAfter = async (turns: number) => {
-    for (let turn = 0; turn < turns; turn++) await undefined;
+    for (let turn = 0; turn < turns; turn++) await Promise.resolve();
     await volumes.remove('shared', false);
   };
   for (let i = 0; i < 40; i++) {
