@@ -28,13 +28,15 @@ export class Waiters {
       forget();
       reject(signal.reason);
     };
-    signal.addEventListener('abort', onAbort, { once: true });
-    // An aborted caller may have stopped listening already: its rejection is not an unhandled one.
-    promise.catch(() => {});
-    return promise.finally(() => {
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+    const result = promise.finally(() => {
       signal.removeEventListener('abort', onAbort);
       forget();
     });
+    // An aborted caller may have stopped listening already: its rejection is not an unhandled one.
+    result.catch(() => {});
+    return result;
   }
 
   exited(id: string, result: WaitResult): void {
