@@ -15,10 +15,10 @@ const stages: Stage[] = [
   { name: 'architecture', run: () => tests(['test/architecture.test.ts']) },
   { name: 'unit', run: () => tests(globSync('{src,scripts}/**/*.test.ts')) },
   // The rest starts daemons, bridges and processes: on two cores, files that run side by side disturb each other.
-  { name: 'conformance', run: () => tests(globSync('test/conformance/**/*.test.ts'), 2) },
-  { name: 'integration', run: () => tests(globSync('test/integration/**/*.test.ts'), 2) },
-  { name: 'security', run: () => tests(globSync('test/security/**/*.test.ts'), 2) },
-  { name: 'crash', run: () => tests(globSync('test/crash/**/*.test.ts'), 1) },
+  { name: 'conformance', run: () => tests(globSync('test/conformance/**/*.test.ts')) },
+  { name: 'integration', run: () => tests(globSync('test/integration/**/*.test.ts')) },
+  { name: 'security', run: () => tests(globSync('test/security/**/*.test.ts')) },
+  { name: 'crash', run: () => tests(globSync('test/crash/**/*.test.ts')) },
 ];
 
 const total = { passed: 0, failed: 0, disturbed: [] as string[] };
