@@ -56,3 +56,7 @@ function configFile(t: { after(fn: () => void): void }, text: string): string {
   writeFileSync(path, text);
   return path;
 }
+
+test('a wrong option is said without the prefix that its printer gives', async () => {
+  await assert.rejects(loadConfig(['--bogus']), { message: 'unknown flag --bogus' });
+});

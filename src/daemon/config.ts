@@ -84,7 +84,8 @@ const defaults = {
 
 /**
  * The daemon's configuration from its command line and the file that `--config` names; the command line wins.
- * Throws `invalidConfig` for unknown keys (with the nearest known one), wrong types and values out of range.
+ * Throws `invalidParameter` for a wrong option, `invalidConfig` for the file's unknown keys (with the nearest known
+ * one), wrong types and values out of range.
  */
 export async function loadConfig(argv: string[]): Promise<DaemonConfig> {
   const flags = parseFlags(argv);
@@ -127,7 +128,7 @@ function parseFlags(argv: string[]): { [K in keyof typeof options]?: string } {
     const wrong = argv.find((arg) => arg.startsWith('-') && !known.includes(arg.split('=')[0]!));
     const hint = wrong === undefined ? '' : didYouMean(wrong, known);
     const message = wrong === undefined ? messageOf(error) : `unknown flag ${wrong}${hint}`;
-    throw isleError('invalidConfig', { file: 'isle daemon', message }, error);
+    throw isleError('invalidParameter', { message }, error);
   }
 }
 
@@ -268,12 +269,12 @@ function levelOf(text: string): LogLevel {
   const level = known.find((name) => name === text);
   if (level !== undefined) return level;
   const message = `log level "${text}" is none of ${known.join(', ')}${didYouMean(text, known)}`;
-  throw isleError('invalidConfig', { file: 'isle daemon', message });
+  throw isleError('invalidParameter', { message });
 }
 
 /** Interface names hold 15 bytes, and the bridge and veth names of an instance start with it. */
 function checkInstance(name: string): void {
   if (/^[a-z][a-z0-9]{0,7}$/.test(name)) return;
   const message = `instance "${name}" must be 1 to 8 characters: a lower-case letter, then lower-case letters or digits`;
-  throw isleError('invalidConfig', { file: 'isle daemon', message });
+  throw isleError('invalidParameter', { message });
 }
