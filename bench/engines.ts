@@ -1,6 +1,6 @@
 /** The engines that a run compares: each started on roots of its own, driven through its Docker socket. */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -32,7 +32,7 @@ export function isle(work: string): BenchEngine {
   ];
   return daemon({
     name: 'isle',
-    version: firstLine(join(root, 'isle'), ['version', '--format', '{{.Client.Version}}']),
+    version: firstLine(join(root, 'isle'), ['--version']),
     socket,
     dir,
     command: [join(root, 'isle'), ...args],
@@ -69,13 +69,18 @@ export function docker(work: string): BenchEngine | undefined {
   });
 }
 
-export function podman(work: string): BenchEngine | undefined {
+/** @param registry host of a registry without TLS that it shall pull from */
+export function podman(work: string, registry: string): BenchEngine | undefined {
   if (!installed('podman')) return undefined;
   const dir = join(work, 'podman');
   const socket = join(dir, 'podman.sock');
   const global = ['--root', join(dir, 'data'), '--runroot', join(dir, 'run'), '--cgroup-manager', 'cgroupfs'];
+  const registries = join(dir, 'registries.conf');
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(registries, `[[registry]]\nlocation = "${registry}"\ninsecure = true\n`);
   return daemon({
     name: 'podman',
+    env: { CONTAINERS_REGISTRIES_CONF: registries },
     // Podman's own defaults raise these limits, which a host without CAP_SYS_RESOURCE refuses.
     runFlags: ['--ulimit', 'nofile=1000:1000', '--ulimit', 'nproc=1000:1000'],
     version: firstLine('podman', ['--version']),
@@ -105,6 +110,7 @@ export function podman(work: string): BenchEngine | undefined {
 type Definition = Omit<BenchEngine, 'start' | 'stop' | 'remove' | 'processes'> & {
   dir: string;
   command: string[];
+  env?: Record<string, string>;
   owns(command: string): boolean;
   beforeStop?(): Promise<void>;
   cleanUp?(): void;
@@ -132,7 +138,10 @@ function daemon(definition: Definition): BenchEngine {
       mkdirSync(dir, { recursive: true });
       const log = openSync(join(dir, 'log'), 'a');
       rmSync(socket, { force: true });
-      child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', log, log] });
+      child = spawn(command[0]!, command.slice(1), {
+        stdio: ['ignore', log, log],
+        env: { ...process.env, ...definition.env },
+      });
       child.on('error', () => {});
       await ready(socket, 60_000, () => `${name} did not come up; its log ends:\n${tail(join(dir, 'log'))}`);
     },

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { startRegistry } from '../test/fixtures/registry.ts';
 import { type BenchEngine, docker, isle, podman } from './engines.ts';
 import { median, memory, timeCommand, timeParallel } from './measure.ts';
 import { timePulls } from './pull.ts';
@@ -29,11 +30,12 @@ const root = join(import.meta.dirname, '..');
 const work = mkdtempSync(join(tmpdir(), 'isle-bench-'));
 const image = 'isle/hello';
 
+const registry = await startRegistry();
 const peers = values.peers?.split(',') ?? ['docker', 'podman'];
 const engines = [
   isle(work),
   peers.includes('docker') ? docker(work) : undefined,
-  peers.includes('podman') ? podman(work) : undefined,
+  peers.includes('podman') ? podman(work, registry.host) : undefined,
 ].filter((engine): engine is BenchEngine => engine !== undefined);
 const rows: Row[] = [];
 
@@ -65,6 +67,7 @@ try {
       JSON.stringify({ engines: engines.map(({ name, version }) => ({ name, version })), rows }, null, 2),
     );
 } finally {
+  await registry.stop();
   for (const engine of engines) await engine.remove();
   rmSync(work, { recursive: true, force: true });
 }
@@ -145,7 +148,7 @@ async function idle(): Promise<void> {
 }
 
 async function pull(): Promise<void> {
-  const times = await timePulls(engines, values.quick ? 1 : 3, join(root, '.cache/large-image'));
+  const times = await timePulls(registry, engines, values.quick ? 1 : 3, join(root, '.cache/large-image'));
   const seconds = new Map([...times].map(([name, list]) => [name, median(list) / 1000]));
   record('pull of a 4-layer image, 600 MB unpacked', 's', seconds, { ratios: { docker: 2, podman: 2 } });
 }

@@ -34,7 +34,11 @@ export async function main(argv: string[]): Promise<void> {
     await notify('READY=1', log);
     onEnd(parts, log);
   } catch (error) {
-    log.error({ err: error }, `cannot start: ${messageOf(error)}`);
+    // What a user can mend is a sentence; only what we did not foresee comes with its stack.
+    log.error(
+      isIsleError(error) ? { cause: error.cause } : { err: error },
+      `cannot start: ${messageOf(error)}`,
+    );
     process.exit(isIsleError(error, 'dataRootInUse', 'newerDatabase') ? exitUsage : exitFailure);
   }
 }
