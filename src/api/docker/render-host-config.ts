@@ -1,26 +1,11 @@
 import type { Container, DeviceRate, Resources } from '../../engine/model.ts';
+import { defaultMaskedPaths, defaultReadonlyPaths } from '../../lib/hidden-paths.ts';
 import { formatNamespace } from './create/parse-namespace.ts';
 import { renderBinds, renderMounts, renderTmpfs } from './render-mounts.ts';
 import { renderPortBindings } from './render-ports.ts';
 
 /** bytes */
 const defaultShmSize = 64 * 1024 * 1024;
-
-const maskedPaths = [
-  '/proc/acpi',
-  '/proc/asound',
-  '/proc/interrupts',
-  '/proc/kcore',
-  '/proc/keys',
-  '/proc/latency_stats',
-  '/proc/sched_debug',
-  '/proc/scsi',
-  '/proc/timer_list',
-  '/proc/timer_stats',
-  '/sys/devices/virtual/powercap',
-  '/sys/firmware',
-];
-const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
 /** `HostConfig` of inspect. */
 export function renderHostConfig(container: Container): object {
@@ -77,8 +62,8 @@ export function renderHostConfig(container: Container): object {
     DeviceRequests: [],
     Ulimits: spec.ulimits.map((limit) => ({ Name: limit.name, Hard: limit.hard, Soft: limit.soft })),
     ...(mounts && { Mounts: mounts }),
-    MaskedPaths: spec.privileged ? [] : (spec.maskedPaths ?? maskedPaths),
-    ReadonlyPaths: spec.privileged ? [] : (spec.readonlyPaths ?? readonlyPaths),
+    MaskedPaths: spec.privileged ? [] : (spec.maskedPaths ?? defaultMaskedPaths),
+    ReadonlyPaths: spec.privileged ? [] : (spec.readonlyPaths ?? defaultReadonlyPaths),
     ...(spec.init !== undefined && { Init: spec.init }),
   };
 }

@@ -98,27 +98,3 @@ function checkLabel(value: string, host: SecurityHost): void {
 function invalid(message: string) {
   return isleError('invalidParameter', { message });
 }
-
-/** Hidden from the container (CVE-2016-9962 and many since): as Docker 28. */
-export const defaultMaskedPaths = [
-  '/proc/acpi',
-  '/proc/asound',
-  '/proc/interrupts',
-  '/proc/kcore',
-  '/proc/keys',
-  '/proc/latency_stats',
-  '/proc/sched_debug',
-  '/proc/scsi',
-  '/proc/timer_list',
-  '/proc/timer_stats',
-  '/sys/firmware',
-  '/sys/devices/virtual/powercap',
-];
-
-export const defaultReadonlyPaths = [
-  '/proc/bus',
-  '/proc/fs',
-  '/proc/irq',
-  '/proc/sys',
-  '/proc/sysrq-trigger',
-];

@@ -1,3 +1,4 @@
+import { defaultMaskedPaths, defaultReadonlyPaths } from '../../lib/hidden-paths.ts';
 import type { Workload } from '../../engine/runtime.ts';
 import { isleError } from '../../lib/errors.ts';
 import type { HostLimits } from './host-limits.ts';
@@ -8,13 +9,7 @@ import { namespacesOf } from './spec-namespaces.ts';
 import { processOf } from './spec-process.ts';
 import { resourcesOf } from './spec-resources.ts';
 import { customProfile, type SeccompProfiles } from './spec-seccomp.ts';
-import {
-  defaultMaskedPaths,
-  defaultReadonlyPaths,
-  parseSecurityOptions,
-  type SecurityHost,
-  type SecurityOptions,
-} from './spec-security.ts';
+import { parseSecurityOptions, type SecurityHost, type SecurityOptions } from './spec-security.ts';
 import { sysctlsOf } from './spec-sysctls.ts';
 import type { OciSeccomp, OciSpec } from './spec-types.ts';
 import { lookUpUser, type RootFileReader } from './spec-user.ts';
