@@ -1,6 +1,7 @@
 import type { HealthCheck } from '../engine/model.ts';
 import { isleError } from '../lib/errors.ts';
 import type { ImageConfig } from './images.ts';
+import { type Fail, isObject, type Json, parseJson } from './json-document.ts';
 import { maxConfigBytes } from './manifest.ts';
 import { isDigest } from './reference.ts';
 
@@ -86,24 +87,6 @@ function parseHealthCheck(check: Fields): HealthCheck {
     startInterval: check.count('StartInterval'),
     retries: check.count('Retries'),
   };
-}
-
-type Json = Record<string, unknown>;
-type Fail = (why: string) => Error;
-
-function parseJson(content: Buffer, fail: Fail): Json {
-  let value: unknown;
-  try {
-    value = JSON.parse(content.toString('utf8'));
-  } catch {
-    throw fail('it is not valid JSON');
-  }
-  if (!isObject(value)) throw fail('it is not a JSON object');
-  return value;
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Typed reads of one JSON object; `null` counts as absent. */

@@ -1,4 +1,5 @@
 import { isleError } from '../lib/errors.ts';
+import { type Fail, isObject, type Json, parseJson } from './json-document.ts';
 import type { Descriptor } from './content-store.ts';
 import { isImageConfig, layerKind, manifestTypes, mediaTypes } from './media-types.ts';
 import type { Platform } from './platform.ts';
@@ -123,24 +124,6 @@ function descriptor(value: unknown, what: string, fail: Fail): Descriptor {
   if (typeof mediaType !== 'string' || !/^[\w.+/-]{1,255}$/.test(mediaType))
     throw fail(`the media type of ${what} is malformed`);
   return { digest, size, mediaType };
-}
-
-type Json = Record<string, unknown>;
-type Fail = (why: string) => Error;
-
-function parseJson(content: Buffer, fail: Fail): Json {
-  let value: unknown;
-  try {
-    value = JSON.parse(content.toString('utf8'));
-  } catch {
-    throw fail('it is not valid JSON');
-  }
-  if (!isObject(value)) throw fail('it is not a JSON object');
-  return value;
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function mediaTypeOf(header: string | undefined): string | undefined {
