@@ -14,6 +14,7 @@ import type { DeviceSpec, LogConfig, NamespaceMode, Propagation, Resources, Ulim
  */
 export interface Runtime {
   readonly name: string;
+  readonly traits: RuntimeTraits;
 
   /**
    * A create, start or exec will follow within milliseconds: what it would have to wait for may begin now. A hint;
@@ -54,8 +55,11 @@ export interface Runtime {
 
   stats(id: string): Promise<RuntimeStats>;
 
-  /** Host pids of every process inside. */
+  /** Host pids of every process that it needs: those inside, or the monitor's where the inside has a kernel of its own. */
   processes(id: string): Promise<number[]>;
+
+  /** The processes inside as `ps -ef` shows them, where they are not the host's own. */
+  processTable?(id: string): Promise<{ titles: string[]; processes: string[][] }>;
 
   /** Tells the log's writer to open its file again (after the engine rotated it away). */
   reopenLog(id: string): Promise<void>;
@@ -84,6 +88,27 @@ export interface Exit {
   oomKilled: boolean;
   /** ISO 8601 */
   finishedAt: string;
+  /** What ended it when it did not end itself: a kernel that panicked, a monitor that was killed. For people. */
+  reason?: string;
+}
+
+/** What the engine must know of an isolation before it asks for something, instead of its name. */
+export interface RuntimeTraits {
+  /**
+   * The workload has a kernel of its own: it can share no namespace with another workload or the host, gets no host
+   * device, and its network namespace belongs to it alone. The engine refuses what asks for that.
+   */
+  ownKernel: boolean;
+  /** Whether root inside is somebody else outside when nobody says: `--userns auto` and `host` override it. */
+  idMap: boolean;
+  /** Runs a distribution's init when nobody names a command. */
+  bootsInit: boolean;
+}
+
+/** Ids 0…size−1 inside are `hostId`…`hostId`+size−1 outside, users and groups alike. */
+export interface IdMap {
+  hostId: number;
+  size: number;
 }
 
 export interface TerminalSize {
@@ -162,6 +187,9 @@ export interface Workload {
   size?: TerminalSize;
   /** Run under a minimal init that reaps and forwards signals. */
   init: boolean;
+
+  /** A user namespace with this map; `rootfs` is mounted so that its owners are right inside. Absent: the host's. */
+  idMap?: IdMap;
 
   hostname: string;
   domainname: string;

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { IdMap } from '../engine/runtime.ts';
 
 /**
  * The contract of layered root file systems. A layer is read-only, named by its chain id and unpacked once;
@@ -35,8 +36,11 @@ export interface Snapshots {
    */
   prepare(id: string, parent: string | undefined, options?: { volatile?: boolean }): Promise<void>;
 
-  /** Mounts snapshot `id` (once; a second call is a no-op) and returns the merged root. */
-  mount(id: string): Promise<string>;
+  /**
+   * Mounts snapshot `id` (once; a second call is a no-op) and returns the merged root. `idMap`: for a user namespace with
+   * that map; what is written on the disk keeps the owners as they are inside.
+   */
+  mount(id: string, options?: { idMap?: IdMap }): Promise<string>;
 
   unmount(id: string): Promise<void>;
 

@@ -43,6 +43,7 @@ export async function createOciRuntime(options: OciRuntimeOptions): Promise<OciR
 
 export class OciRuntime implements Runtime {
   readonly name = 'oci';
+  readonly traits = { ownKernel: false, idMap: false, bootsInit: false };
   #parts: Parts;
   #containers = new Map<string, Container>();
 

@@ -1,0 +1,60 @@
+/** What the guest's init is told to run: {@link ./protocol.ts} `run`. Everything is looked up already; names are numbers. */
+export interface GuestSpec {
+  /** Tag of the virtiofs share, and the directory in it that is the workload's root ('' for the share itself). */
+  share: { tag: string; directory: string };
+  readonlyRoot: boolean;
+  hostname: string;
+  domainname: string;
+  links: GuestLink[];
+  /** Mounted over the root in this order; binds and volumes are in the share already. */
+  mounts: GuestMount[];
+  maskedPaths: string[];
+  readonlyPaths: string[];
+  sysctls: Record<string, string>;
+  /** Run the process under an init that reaps and forwards signals. */
+  init: boolean;
+  process: GuestProcess;
+  /** nanoseconds since 1970 */
+  time: bigint;
+  /** hexadecimal */
+  seed: string;
+}
+
+export interface GuestProcess {
+  args: string[];
+  env: string[];
+  cwd: string;
+  uid: number;
+  gid: number;
+  groups: number[];
+  tty: boolean;
+  stdin: boolean;
+  size?: { columns: number; rows: number };
+  /** Capability numbers of the bounding, permitted, effective and (for other users than root) ambient sets. */
+  capabilities: number[];
+  noNewPrivileges: boolean;
+  rlimits: { resource: number; soft: bigint; hard: bigint }[];
+  oomScoreAdj?: number;
+}
+
+/** One network interface, found in the guest by its address. */
+export interface GuestLink {
+  macAddress: string;
+  name: string;
+  mtu: number;
+  /** CIDR, IPv4 and IPv6 */
+  addresses: string[];
+  /** `gateway` absent: on the link. `table`: absent is the main one. */
+  routes: { destination: string; gateway?: string; table?: number }[];
+  neighbours: { address: string; macAddress: string }[];
+  /** Its sysctls, such as `ipv4/conf/eth0/route_localnet` (below /proc/sys/net). */
+  sysctls: Record<string, string>;
+}
+
+export interface GuestMount {
+  type: 'tmpfs' | 'proc' | 'sysfs' | 'devpts' | 'mqueue' | 'cgroup2' | 'dev';
+  /** Absolute, inside the root; made when missing; resolved inside the root whatever links the image has. */
+  target: string;
+  /** As of mount(8): `nosuid`, `noexec`, `ro`, `size=65536k`, `mode=1777`. */
+  options: string[];
+}
