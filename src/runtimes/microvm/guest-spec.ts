@@ -1,3 +1,7 @@
+import type { GuestLink } from '../../host/guest-link.ts';
+
+export type { GuestLink };
+
 /** What the guest's init is told to run: {@link ./protocol.ts} `run`. Everything is looked up already; names are numbers. */
 export interface GuestSpec {
   /** Tag of the virtiofs share, and the directory in it that is the workload's root ('' for the share itself). */
@@ -35,20 +39,6 @@ export interface GuestProcess {
   noNewPrivileges: boolean;
   rlimits: { resource: number; soft: bigint; hard: bigint }[];
   oomScoreAdj?: number;
-}
-
-/** One network interface, found in the guest by its address. */
-export interface GuestLink {
-  macAddress: string;
-  name: string;
-  mtu: number;
-  /** CIDR, IPv4 and IPv6 */
-  addresses: string[];
-  /** `gateway` absent: on the link. `table`: absent is the main one. */
-  routes: { destination: string; gateway?: string; table?: number }[];
-  neighbours: { address: string; macAddress: string }[];
-  /** Its sysctls, such as `ipv4/conf/eth0/route_localnet` (below /proc/sys/net). */
-  sysctls: Record<string, string>;
 }
 
 export interface GuestMount {
