@@ -232,6 +232,7 @@ NAPI_MODULE_INIT() {
   isle_init_at(env, exports);
   isle_init_process(env, exports);
   isle_init_namespace(env, exports);
+  isle_init_idmap(env, exports);
   isle_init_socket(env, exports);
   isle_init_poll(env, exports);
   isle_init_tree(env, exports);

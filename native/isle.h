@@ -75,6 +75,7 @@ void isle_init_mount(napi_env env, napi_value exports);
 void isle_init_at(napi_env env, napi_value exports);
 void isle_init_process(napi_env env, napi_value exports);
 void isle_init_namespace(napi_env env, napi_value exports);
+void isle_init_idmap(napi_env env, napi_value exports);
 void isle_init_socket(napi_env env, napi_value exports);
 void isle_init_poll(napi_env env, napi_value exports);
 void isle_init_tree(napi_env env, napi_value exports);

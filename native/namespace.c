@@ -32,10 +32,16 @@ static void run_userns_fd(struct isle_op *op) {
     op->error = ENOMEM;
     return;
   }
-  /* No exit signal: libuv's SIGCHLD handling must not see this child. */
-  pid_t pid = clone(userns_child, stack + stack_size, CLONE_NEWUSER, NULL);
+  /* It must not take a signal that is meant for us. */
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  /* Shares our memory, whose copy would cost milliseconds. No exit signal: libuv's SIGCHLD handling must not see it. */
+  pid_t pid = clone(userns_child, stack + stack_size, CLONE_NEWUSER | CLONE_VM, NULL);
+  int clone_error = errno;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (pid < 0) {
-    op->error = errno;
+    op->error = clone_error;
     free(stack);
     return;
   }

@@ -12,6 +12,17 @@ interface Calls {
   ): Promise<void>;
   umount(path: string, flags: number): Promise<void>;
   overlayByFd(target: string, lowers: string, options: string, flags: number): Promise<void>;
+  overlayMapped(
+    target: string,
+    layers: string,
+    lowers: string,
+    writable: string,
+    options: string,
+    usernsFd: number,
+    uid: number,
+    gid: number,
+    apart: number,
+  ): Promise<void>;
   bindTree(
     source: string,
     target: string,
@@ -33,7 +44,14 @@ interface Calls {
   ): Promise<void>;
 }
 
-const calls = nativeCalls<Calls>()('mount', 'umount', 'overlayByFd', 'bindTree', 'mountSetattr');
+const calls = nativeCalls<Calls>()(
+  'mount',
+  'umount',
+  'overlayByFd',
+  'overlayMapped',
+  'bindTree',
+  'mountSetattr',
+);
 
 /** Flags of mount(2). */
 export const MS = {
@@ -93,6 +111,42 @@ export async function overlayMount(target: string, options: OverlayOptions): Pro
   // mount(2) copies one page.
   if (Buffer.byteLength(data) < 4096) return calls.mount('overlay', target, 'overlay', flags, data);
   return calls.overlayByFd(target, lowers.map((lower) => `${lower}\0`).join(''), rest.join(','), flags);
+}
+
+export interface MappedOverlayOptions {
+  /** Directory that holds the lower layers. Mounts below it do not count. */
+  layers: string;
+  /** Plain paths below `layers`, top first. At least one, 500 at most. */
+  lowers: readonly string[];
+  /** Directory with the directories `upper` and `work`. */
+  writable: string;
+  options?: readonly string[];
+  /** The user namespace whose maps translate the owners (see `usernsFd` in user-namespace.ts). */
+  userns: number;
+  /** Who is root in it, on the host. What overlayfs makes by itself belongs to them. */
+  root: { uid: number; gid: number };
+  /** Uses only what kernels before 6.15 can. For tests. */
+  apart?: boolean;
+}
+
+/**
+ * Mounts an overlay for a user namespace: every owner in the layers is translated, in both directions, so that the disk
+ * keeps them as they are inside. Nothing but the overlay stays. Throws `EINVAL` (with `mount_setattr` in the message when
+ * the file system cannot do idmapped mounts) on kernels before 5.19.
+ */
+export function mappedOverlayMount(target: string, options: MappedOverlayOptions): Promise<void> {
+  const { layers, lowers, writable, userns, root } = options;
+  return calls.overlayMapped(
+    target,
+    layers,
+    lowers.map((lower) => `${lower}\0`).join(''),
+    writable,
+    (options.options ?? []).join(','),
+    userns,
+    root.uid,
+    root.gid,
+    options.apart ? 1 : 0,
+  );
 }
 
 export interface BindOptions {

@@ -14,6 +14,12 @@ export function usernsFd(uids: readonly IdRange[], gids: readonly IdRange[]): Pr
   return calls.usernsFd(mapText(uids), mapText(gids));
 }
 
+/** The same for one range that starts at 0 inside: users and groups alike. */
+export function usernsFdOf({ hostId, size }: { hostId: number; size: number }): Promise<number> {
+  const range = [{ container: 0, host: hostId, size }];
+  return usernsFd(range, range);
+}
+
 function mapText(ranges: readonly IdRange[]): string {
   return ranges.map((range) => `${range.container} ${range.host} ${range.size}\n`).join('');
 }

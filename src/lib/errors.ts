@@ -102,6 +102,10 @@ export const catalogue = {
   missingLayer: [500, 'layer {chainId} is not on this host: pull or load its image again'],
   noSuchSnapshot: [404, 'there is no root file system for container {id}: it was removed or never made'],
   noSuchVolume: [404, 'get {name}: no such volume'],
+  idMapUnsupported: [
+    400,
+    'a container cannot have a user namespace of its own on this host: {why}; or run it with --userns=host',
+  ],
 
   // --- runtimes
   commandNotFound: [

@@ -1,7 +1,8 @@
 import { mkdirSync, realpathSync } from 'node:fs';
 import { chmod, chown, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import type { Readable } from 'node:stream';
+import type { IdMap } from '../engine/runtime.ts';
 import { mountTable, overlayMount, unmount } from '../host/mount.ts';
 import { spreadDirectories, treeUsage } from '../host/tree-async.ts';
 import { errnoOf, isleError } from '../lib/errors.ts';
@@ -11,6 +12,7 @@ import type { Logger } from '../lib/log.ts';
 import { Rollback } from '../lib/rollback.ts';
 import type { Store, Table } from '../lib/table.ts';
 import { explainFull } from './disk-full.ts';
+import { mountMapped } from './mapped-overlay.ts';
 import { Layers, type LayerRecord } from './layers.ts';
 import type { NewLayer, Snapshots } from './snapshots.ts';
 import { createStorageWorkers, type StorageWorkers } from './storage-workers.ts';
@@ -71,7 +73,8 @@ class OverlaySnapshots implements Snapshots {
   readonly #workers: StorageWorkers;
   readonly #log: Logger;
   readonly #lock = new KeyedLock();
-  readonly #mounted = new Set<string>();
+  /** With the map that each is mounted with; null after a restart, when only the kernel knows it. */
+  readonly #mounted = new Map<string, IdMap | undefined | null>();
 
   constructor(
     paths: Paths,
@@ -156,16 +159,27 @@ class OverlaySnapshots implements Snapshots {
     failpoint('snapshot.prepare.after');
   }
 
-  async mount(id: string): Promise<string> {
+  async mount(id: string, { idMap }: { idMap?: IdMap } = {}): Promise<string> {
     const target = join(this.#paths.mounts, id);
-    if (this.#mounted.has(id)) return target;
+    if (this.#isMounted(id, idMap)) return target;
     const release = await this.#lock.acquire(id);
     try {
-      if (!this.#mounted.has(id)) await this.#mountAt(id, target);
+      if (this.#isMounted(id, idMap)) return target;
+      if (this.#mounted.get(id))
+        throw isleError('conflict', { message: `the root of ${id} is in use in a user namespace` });
+      // To fill volumes from it: before its container has run.
+      await this.#unmountNow(id);
+      await this.#mountAt(id, target, idMap);
       return target;
     } finally {
       release();
     }
+  }
+
+  #isMounted(id: string, idMap: IdMap | undefined): boolean {
+    const map = this.#mounted.get(id);
+    if (map === undefined) return idMap === undefined && this.#mounted.has(id);
+    return map === null || (map.hostId === idMap?.hostId && map.size === idMap.size);
   }
 
   async unmount(id: string): Promise<void> {
@@ -230,7 +244,7 @@ class OverlaySnapshots implements Snapshots {
     for (const { target } of await mountTable()) {
       if (!target.startsWith(prefix)) continue;
       const id = target.slice(prefix.length);
-      if (known.has(id)) this.#mounted.add(id);
+      if (known.has(id)) this.#mounted.set(id, null);
       else await this.#tidy(() => unmount(target, { detach: true }));
     }
     await this.#sweepViews();
@@ -254,7 +268,7 @@ class OverlaySnapshots implements Snapshots {
     );
   }
 
-  async #mountAt(id: string, target: string): Promise<void> {
+  async #mountAt(id: string, target: string, idMap: IdMap | undefined): Promise<void> {
     const record = this.#record(id);
     const path = this.#pathOf(id);
     await using undo = new Rollback();
@@ -263,14 +277,16 @@ class OverlaySnapshots implements Snapshots {
     if (record.volatile) await rm(join(path, 'work', 'work', 'incompat'), { recursive: true, force: true });
     await mkdir(target, { mode: 0o700 }).catch(ignoreExisting);
     undo.add('mountpoint', () => rmdir(target));
-    await overlayMount(target, {
-      lowers: this.#lowersOf(id),
-      upper: join(path, 'upper'),
-      work: join(path, 'work'),
-      options: record.volatile ? [...overlayOptions, 'volatile'] : overlayOptions,
-    });
+    const options = record.volatile ? [...overlayOptions, 'volatile'] : overlayOptions;
+    if (idMap) {
+      const [layers, lowers] = this.#relativeLowersOf(record);
+      await mountMapped(target, idMap, { layers, lowers, writable: path, options });
+    } else {
+      const [upper, work] = [join(path, 'upper'), join(path, 'work')];
+      await overlayMount(target, { lowers: this.#lowersOf(id), upper, work, options });
+    }
     failpoint('snapshot.mount.after');
-    this.#mounted.add(id);
+    this.#mounted.set(id, idMap);
     undo.keep();
   }
 
@@ -294,6 +310,13 @@ class OverlaySnapshots implements Snapshots {
   #lowersOf(id: string): string[] {
     const { parent } = this.#record(id);
     return parent === undefined ? [this.#paths.empty] : this.#layers.stack(parent);
+  }
+
+  /** A directory, and the lower layers below it. */
+  #relativeLowersOf({ parent }: SnapshotRecord): [string, string[]] {
+    const { empty, layers } = this.#paths;
+    if (parent === undefined) return [dirname(empty), [basename(empty)]];
+    return [layers, this.#layers.stack(parent).map((path) => relative(layers, path))];
   }
 
   #upperOf(id: string): string {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { chown, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { isIsleError } from '../../src/lib/errors.ts';
@@ -89,6 +89,51 @@ export function snapshotsConformance(
       await snapshots.remove('root');
       await assert.rejects(snapshots.mount('root'), (error) => isIsleError(error, 'noSuchSnapshot'));
       await snapshots.removeLayer(below);
+    });
+
+    test('a root with an id map shows shifted owners and keeps plain ones on the disk', async () => {
+      const map = { hostId: 1_900_000_000, size: 65_536 };
+      let top: string | undefined;
+      const chains: string[] = [];
+      for (let i = 0; i < 70; i++) {
+        const chainId = `sha256:${i.toString(16).padStart(64, 'b')}`;
+        const { path } = await snapshots.beginLayer(chainId);
+        await writeFile(join(path, `file-${i}`), '');
+        await chown(join(path, `file-${i}`), i, i + 1);
+        await snapshots.commitLayer(chainId, { parent: top, diffId: chainId, size: 1 });
+        chains.push((top = chainId));
+      }
+      await snapshots.prepare('mapped', top);
+      const root = await snapshots.mount('mapped', { idMap: map });
+      assert.equal(await snapshots.mount('mapped', { idMap: map }), root);
+      const { uid, gid } = await stat(join(root, 'file-69'));
+      assert.deepEqual([uid - map.hostId, gid - map.hostId], [69, 70]);
+      assert.equal((await stat(root)).uid, map.hostId);
+      await assert.rejects(snapshots.mount('mapped'), (error) => isIsleError(error, 'conflict'));
+      await chown(join(root, 'file-3'), map.hostId + 1000, map.hostId + 1000);
+      // Whoever is not of the namespace owns nothing in it.
+      await assert.rejects(writeFile(join(root, 'new'), ''), { code: 'EOVERFLOW' });
+      await rm(join(root, 'file-5'));
+      assert.deepEqual(await snapshots.changes('mapped'), [
+        { path: '/file-3', kind: 0 },
+        { path: '/file-5', kind: 2 },
+      ]);
+      await snapshots.unmount('mapped');
+      const plain = await snapshots.mount('mapped');
+      assert.equal((await stat(join(plain, 'file-3'))).uid, 1000);
+      assert.equal(existsSync(join(plain, 'file-5')), false);
+      assert.equal((await stat(await snapshots.mount('mapped', { idMap: map }))).uid, map.hostId);
+      await snapshots.recover(new Set(['mapped', 'known']));
+      assert.equal(await snapshots.mount('mapped', { idMap: map }), root);
+      await snapshots.remove('mapped');
+      for (const chainId of chains.reverse()) await snapshots.removeLayer(chainId);
+    });
+
+    test('a root over nothing can have an id map', async () => {
+      const map = { hostId: 1_900_000_000, size: 65_536 };
+      await snapshots.prepare('bare', undefined);
+      assert.equal((await stat(await snapshots.mount('bare', { idMap: map }))).uid, map.hostId);
+      await snapshots.remove('bare');
     });
 
     test('recovery drops the roots that nobody knows and keeps the others', async () => {
