@@ -114,6 +114,15 @@ export const catalogue = {
   ],
   commandNotExecutable: [400, 'failed to create task for container: exec: "{command}": permission denied'],
 
+  guestUnresponsive: [
+    500,
+    'the microVM does not answer ({what}: nothing for {waited} ms): its guest hangs or has too little CPU or memory. See the last lines of its console, or stop it',
+  ],
+  guestGone: [500, 'the connection to the microVM ended ({what}): it is stopping, or was killed'],
+  guestBroken: [500, 'the microVM sent what no sound guest sends ({why}): its guest may be compromised'],
+  guestFailed: [500, 'the microVM could not {what}: {detail}'],
+  guestKernel: [500, 'the guest kernel in {source} cannot be used: {why}'],
+
   // --- host
   hostTool: [500, '{tool} failed: {message}'],
 } as const satisfies Record<string, readonly [number, string]>;

@@ -12,6 +12,11 @@ export interface GuestSpec {
   links: GuestLink[];
   /** Mounted over the root in this order; binds and volumes are in the share already. */
   mounts: GuestMount[];
+  /**
+   * Targets of binds and volumes that stay writable when the root is read-only: the guest sees them as parts of the share,
+   * and its root's read-only flag would hold for them too. Absolute, inside the root.
+   */
+  submounts?: string[];
   maskedPaths: string[];
   readonlyPaths: string[];
   sysctls: Record<string, string>;
@@ -34,7 +39,10 @@ export interface GuestProcess {
   tty: boolean;
   stdin: boolean;
   size?: { columns: number; rows: number };
-  /** Capability numbers of the bounding, permitted, effective and (for other users than root) ambient sets. */
+  /**
+   * Capability numbers of the bounding set, and for root of the permitted and effective sets. Inheritable and ambient are
+   * always empty (CVE-2022-27649): another user has them in its bounding set only, as with containers.
+   */
   capabilities: number[];
   noNewPrivileges: boolean;
   rlimits: { resource: number; soft: bigint; hard: bigint }[];

@@ -1,0 +1,164 @@
+import { randomBytes } from 'node:crypto';
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errnoOf, isleError, isIsleError } from '../../../lib/errors.ts';
+import { frameType } from '../protocol.ts';
+import { encodeFields, fieldOf, numberOf, parseFields } from './fields.ts';
+import { encodeFrame, FrameDecoder, type Frame } from './frame-codec.ts';
+import { WelcomeFinder } from './welcome-finder.ts';
+
+/** What the guest said of itself: unchecked words, cut to a bearable length. */
+export interface Welcome {
+  version: number;
+  kernel: string;
+  /** Milliseconds since its kernel began. */
+  bootMs: number;
+}
+
+export interface ConnectOptions {
+  /** Milliseconds until `guestUnresponsive`, boot included. */
+  timeout: number;
+  signal?: AbortSignal;
+}
+
+/** A `hello` may have met the half of a frame that a former daemon left behind: it is said again. */
+const helloInterval = 2000;
+
+/**
+ * One connection to a guest's agent port, after the greeting. Frames go to `onFrame` in order; when it throws, the guest
+ * is given up.
+ */
+export class AgentConnection {
+  readonly welcome: Welcome;
+  /** Resolves, never rejects: with why, or undefined after {@link close}. */
+  readonly closed: Promise<Error | undefined>;
+  onFrame: (frame: Frame) => void = () => {};
+  #socket: Socket;
+  #decoder = new FrameDecoder();
+  #end = Promise.withResolvers<Error | undefined>();
+
+  /** Waits for the socket, too. Throws `guestUnresponsive`, `guestBroken`, `guestGone`, or the signal's reason. */
+  static async open(path: string, { timeout, signal }: ConnectOptions): Promise<AgentConnection> {
+    const late = AbortSignal.timeout(timeout);
+    const ends = signal ? AbortSignal.any([signal, late]) : late;
+    try {
+      const socket = await reach(path, ends);
+      return await greet(socket, ends);
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      if (late.aborted) throw isleError('guestUnresponsive', { what: 'greeting', waited: timeout }, error);
+      throw error;
+    }
+  }
+
+  constructor(socket: Socket, welcome: Welcome, rest: Buffer) {
+    this.#socket = socket;
+    this.welcome = welcome;
+    this.closed = this.#end.promise;
+    socket.on('data', (chunk: Buffer) => this.#receive(chunk));
+    socket.on('error', (error) => this.#finish(isleError('guestGone', { what: error.message }, error)));
+    socket.on('close', () => this.#finish(isleError('guestGone', { what: 'closed by its monitor' })));
+    // What came with the welcome: after whoever opened this has said where frames go.
+    if (rest.length > 0) queueMicrotask(() => this.#receive(rest));
+    socket.resume();
+  }
+
+  send(type: number, session: number, payload?: Uint8Array): void {
+    if (!this.#socket.destroyed) this.#socket.write(encodeFrame(type, session, payload));
+  }
+
+  close(): void {
+    this.#finish(undefined);
+  }
+
+  #receive(chunk: Buffer): void {
+    try {
+      for (const frame of this.#decoder.push(chunk)) {
+        if (this.#socket.destroyed) return;
+        this.onFrame(frame);
+      }
+    } catch (error) {
+      this.#finish(isIsleError(error) ? error : isleError('guestBroken', { why: String(error) }, error));
+    }
+  }
+
+  #finish(why: Error | undefined): void {
+    this.#socket.destroy();
+    this.#end.resolve(why);
+  }
+}
+
+/** QEMU makes the socket when it starts, and serves one client at a time. */
+async function reach(path: string, signal: AbortSignal): Promise<Socket> {
+  for (;;) {
+    try {
+      return await connected(path, signal);
+    } catch (error) {
+      if (signal.aborted || !['ENOENT', 'ECONNREFUSED', 'EAGAIN'].includes(errnoOf(error) ?? '')) throw error;
+      await sleep(10, undefined, { signal });
+    }
+  }
+}
+
+async function connected(path: string, signal: AbortSignal): Promise<Socket> {
+  signal.throwIfAborted();
+  const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+  const socket = connect({ path });
+  const abort = (): void => void socket.destroy(new Error('aborted'));
+  signal.addEventListener('abort', abort, { once: true });
+  socket.once('connect', () => resolve(socket)).once('error', reject);
+  try {
+    return await promise;
+  } finally {
+    signal.removeEventListener('abort', abort);
+    socket.off('error', reject);
+  }
+}
+
+async function greet(socket: Socket, signal: AbortSignal): Promise<AgentConnection> {
+  const nonce = randomBytes(16).toString('hex');
+  const finder = new WelcomeFinder(nonce);
+  const { promise, resolve, reject } = Promise.withResolvers<AgentConnection>();
+  const hello = (): void =>
+    void socket.write(encodeFrame(frameType.hello, 0, encodeFields([['nonce', nonce]])));
+  const timer = setInterval(hello, helloInterval);
+  const onData = (chunk: Buffer): void => {
+    try {
+      const found = finder.push(chunk);
+      if (found === undefined) return;
+      socket.pause();
+      detach();
+      resolve(new AgentConnection(socket, parseWelcome(found.payload), found.rest));
+    } catch (error) {
+      reject(error);
+    }
+  };
+  const onError = (error: Error): void => reject(isleError('guestGone', { what: error.message }, error));
+  const onClose = (): void => reject(isleError('guestGone', { what: 'closed before the guest answered' }));
+  const onAbort = (): void => reject(signal.reason);
+  const detach = (): void => {
+    clearInterval(timer);
+    signal.removeEventListener('abort', onAbort);
+    socket.off('data', onData).off('error', onError).off('close', onClose);
+  };
+  socket.on('data', onData).on('error', onError).on('close', onClose);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  hello();
+  try {
+    return await promise;
+  } catch (error) {
+    detach();
+    socket.on('error', () => {}).destroy();
+    throw error;
+  }
+}
+
+function parseWelcome(payload: Buffer): Welcome {
+  const fields = parseFields(payload);
+  return {
+    version: numberOf(fields, 'version'),
+    kernel: (fieldOf(fields, 'kernel') ?? '').slice(0, 100),
+    bootMs: numberOf(fields, 'bootMs'),
+  };
+}
