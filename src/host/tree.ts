@@ -168,6 +168,12 @@ export function openTree(path: string): number {
   );
 }
 
+/** Each of two paths of one file system gets what the other had, at once (RENAME_EXCHANGE). */
+export function exchange(one: string, other: string): void {
+  const [from, to] = [one, other].map((path) => Buffer.from(path, 'utf8').toString('latin1'));
+  must(tree.treeRename(AT_FDCWD, from!, AT_FDCWD, to!, 2), 'exchange', from!);
+}
+
 export function xattrsOf(fd: number, path: string): Map<string, Buffer> {
   const list = tree.treeXattrs(fd);
   if (typeof list === 'number') throw treeError(list, 'listxattr', path);

@@ -101,6 +101,8 @@ export const catalogue = {
   noSuchPath: [404, 'Could not find the file {path} in container {container}'],
   missingLayer: [500, 'layer {chainId} is not on this host: pull or load its image again'],
   noSuchSnapshot: [404, 'there is no root file system for container {id}: it was removed or never made'],
+  noSuchSaved: [404, 'container {id} has no snapshot "{name}": see "isle snapshot ls"'],
+  savedNameInUse: [409, 'container {id} has a snapshot "{name}" already: remove it or take another name'],
   noSuchVolume: [404, 'get {name}: no such volume'],
   idMapUnsupported: [
     400,

@@ -4,7 +4,7 @@ import { basename, dirname, join, relative } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { IdMap } from '../engine/runtime.ts';
 import { mountTable, overlayMount, unmount } from '../host/mount.ts';
-import { spreadDirectories, treeUsage } from '../host/tree-async.ts';
+import { spreadDirectories, syncFilesystem, treeUsage } from '../host/tree-async.ts';
 import { errnoOf, isleError } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
@@ -14,7 +14,8 @@ import type { Store, Table } from '../lib/table.ts';
 import { explainFull } from './disk-full.ts';
 import { mountMapped } from './mapped-overlay.ts';
 import { Layers, type LayerRecord } from './layers.ts';
-import type { NewLayer, Snapshots } from './snapshots.ts';
+import { SavedRoots, type SnapshotRecord } from './saved-roots.ts';
+import type { CopyOptions, NewLayer, SavedRoot, Snapshots } from './snapshots.ts';
 import { createStorageWorkers, type StorageWorkers } from './storage-workers.ts';
 import { Trash } from './trash.ts';
 
@@ -26,12 +27,6 @@ export interface SnapshotsOptions {
   runRoot: string;
   log: Logger;
   workers?: StorageWorkers;
-}
-
-interface SnapshotRecord {
-  id: string;
-  parent?: string;
-  volatile?: boolean;
 }
 
 /**
@@ -71,6 +66,7 @@ class OverlaySnapshots implements Snapshots {
   readonly #records: Table<SnapshotRecord>;
   readonly #trash: Trash;
   readonly #workers: StorageWorkers;
+  readonly #savedRoots: SavedRoots;
   readonly #log: Logger;
   readonly #lock = new KeyedLock();
   /** With the map that each is mounted with; null after a restart, when only the kernel knows it. */
@@ -90,6 +86,7 @@ class OverlaySnapshots implements Snapshots {
     this.#records = records;
     this.#trash = trash;
     this.#workers = workers;
+    this.#savedRoots = new SavedRoots(paths.snapshots, records, trash, workers);
   }
 
   hasLayer(chainId: string): boolean {
@@ -139,6 +136,53 @@ class OverlaySnapshots implements Snapshots {
   async prepare(id: string, parent: string | undefined, options: { volatile?: boolean } = {}): Promise<void> {
     const root = parent === undefined ? undefined : this.#layers.get(parent)?.root;
     if (parent !== undefined && root === undefined) throw isleError('missingLayer', { chainId: parent });
+    await this.#make({ id, parent, volatile: options.volatile }, (path) => makeDirectories(path, root));
+  }
+
+  async cloneFrom(
+    source: { id: string; saved?: string },
+    id: string,
+    options: CopyOptions & { volatile?: boolean } = {},
+  ): Promise<void> {
+    using _lock = await this.#hold(savedLock(source.id));
+    const from = this.#record(source.id);
+    const upper = this.#savedRoots.upperOf(from, source.saved);
+    await this.#make({ id, parent: from.parent, volatile: options.volatile }, async (path) => {
+      await makeDirectories(path, undefined);
+      failpoint('snapshot.clone.before');
+      await this.#savedRoots.copyTo(upper, join(path, 'upper'), options);
+      await this.#workers.renewIdentity(join(path, 'upper'));
+      failpoint('snapshot.clone.copied');
+      await syncFilesystem(path);
+    });
+  }
+
+  saved(id: string): SavedRoot[] {
+    return this.#record(id).saved ?? [];
+  }
+
+  async save(id: string, name: string, options: CopyOptions & { comment?: string } = {}): Promise<SavedRoot> {
+    checkId(name);
+    using _lock = await this.#hold(savedLock(id));
+    return await this.#savedRoots.save(this.#record(id), name, { comment: '', ...options });
+  }
+
+  async restore(id: string, name: string): Promise<void> {
+    using _saved = await this.#hold(savedLock(id));
+    using _mounting = await this.#hold(id);
+    if (this.#mounted.has(id))
+      throw isleError('conflict', { message: `the root file system of ${id} is in use` });
+    await this.#savedRoots.restore(this.#record(id), name);
+  }
+
+  async removeSaved(id: string, name: string): Promise<void> {
+    using _lock = await this.#hold(savedLock(id));
+    await this.#savedRoots.remove(this.#record(id), name);
+  }
+
+  /** A container's directory with its record, or nothing. */
+  async #make(record: SnapshotRecord, fill: (path: string) => Promise<void>): Promise<void> {
+    const { id } = record;
     const path = this.#pathOf(id);
     try {
       failpoint('snapshot.prepare.before');
@@ -149,9 +193,9 @@ class OverlaySnapshots implements Snapshots {
       throw explainFull(error, this.#paths.snapshots, 'creating a container');
     }
     try {
-      await makeDirectories(path, root);
+      await fill(path);
       failpoint('snapshot.prepare.made');
-      this.#records.put(id, { id, parent, volatile: options.volatile });
+      this.#records.put(id, record);
     } catch (error) {
       await this.#trash.take(path);
       throw explainFull(error, this.#paths.snapshots, 'creating a container');
@@ -193,17 +237,14 @@ class OverlaySnapshots implements Snapshots {
 
   async remove(id: string): Promise<void> {
     checkId(id);
-    const release = await this.#lock.acquire(id);
-    try {
-      await this.#unmountNow(id);
-      failpoint('snapshot.remove.before');
-      await this.#trash.take(this.#pathOf(id));
-      failpoint('snapshot.remove.moved');
-      this.#records.delete(id);
-      failpoint('snapshot.remove.after');
-    } finally {
-      release();
-    }
+    using _saved = await this.#hold(savedLock(id));
+    using _mounting = await this.#hold(id);
+    await this.#unmountNow(id);
+    failpoint('snapshot.remove.before');
+    await this.#trash.take(this.#pathOf(id));
+    failpoint('snapshot.remove.moved');
+    this.#records.delete(id);
+    failpoint('snapshot.remove.after');
   }
 
   async changes(id: string): Promise<{ path: string; kind: 0 | 1 | 2 }[]> {
@@ -232,8 +273,9 @@ class OverlaySnapshots implements Snapshots {
       if (!known.has(id) || this.#records.get(id) === undefined)
         await this.#trash.take(join(this.#paths.snapshots, id));
     }
-    for (const { id } of this.#records.all()) {
-      if (!known.has(id) || !found.has(id)) this.#records.delete(id);
+    for (const record of this.#records.all()) {
+      if (!known.has(record.id) || !found.has(record.id)) this.#records.delete(record.id);
+      else await this.#savedRoots.recover(record);
     }
   }
 
@@ -301,6 +343,11 @@ class OverlaySnapshots implements Snapshots {
     await rmdir(target).catch(ignoreGone);
   }
 
+  async #hold(key: string): Promise<Disposable> {
+    const release = await this.#lock.acquire(key);
+    return { [Symbol.dispose]: release };
+  }
+
   #record(id: string): SnapshotRecord {
     const record = this.#records.get(id);
     if (record === undefined) throw isleError('noSuchSnapshot', { id });
@@ -349,6 +396,11 @@ async function dressRoot(path: string, root: LayerRecord['root'] | undefined): P
   const { mode, uid, gid } = root ?? { mode: 0o755, uid: 0, gid: 0 };
   if (uid !== 0 || gid !== 0) await chown(path, uid, gid);
   await chmod(path, mode);
+}
+
+/** Taken before the container's own: a copy may take long, and mounting must not wait for it. */
+function savedLock(id: string): string {
+  return `saved:${id}`;
 }
 
 function checkId(id: string): void {

@@ -65,8 +65,52 @@ export interface Snapshots {
    */
   layerTar(id: string): Promise<Readable>;
 
+  /**
+   * Keeps a copy of what `id` has written under `name`, to the byte, owner, xattr and hole; it goes with `id`. Blocks are
+   * shared where the file system can. Throws `savedNameInUse`, `diskFull`. Nothing is left when it fails.
+   */
+  save(id: string, name: string, options?: CopyOptions & { comment?: string }): Promise<SavedRoot>;
+
+  /** Oldest first. */
+  saved(id: string): SavedRoot[];
+
+  /**
+   * What `id` has written is again what it had been; the saved copy stays. All or nothing, whenever the engine dies.
+   * Throws `noSuchSaved`, and `conflict` while `id` is mounted.
+   */
+  restore(id: string, name: string): Promise<void>;
+
+  /** Throws `noSuchSaved`. */
+  removeSaved(id: string, name: string): Promise<void>;
+
+  /**
+   * Like {@link prepare}, over the same layers and with a copy of what `source` has written (or had, when `saved` is
+   * given), but without what makes a machine that machine (its generated `/etc/machine-id`). Independent of its source.
+   */
+  cloneFrom(
+    source: { id: string; saved?: string },
+    id: string,
+    options?: CopyOptions & { volatile?: boolean },
+  ): Promise<void>;
+
   /** Resolves when everything removed so far is off the disk. */
   settled(): Promise<void>;
+}
+
+/** A copy of what a container had written. */
+export interface SavedRoot {
+  name: string;
+  /** ISO 8601 */
+  createdAt: string;
+  comment: string;
+  /** On the disk; blocks that are shared with others count in full. */
+  bytes: number;
+  inodes: number;
+}
+
+export interface CopyOptions {
+  /** Called once with the copying to do: it may make the writers hold still around it. */
+  quietly?: (copy: () => Promise<void>) => Promise<void>;
 }
 
 export interface NewLayer {

@@ -1,13 +1,15 @@
 import { parentPort, type MessagePort } from 'node:worker_threads';
 import { TarPacker } from '../host/tar/pack.ts';
 import { TreeWalker } from '../host/tar/walk.ts';
-import { openTree, tree } from '../host/tree.ts';
+import { exchange, openTree, tree } from '../host/tree.ts';
+import { copyTree } from '../host/tree-copy.ts';
 import { serveThread } from '../lib/threads.ts';
 import { ThreadReceiver, ThreadSender } from '../lib/thread-streams.ts';
 import { extractInto, makePlace, packPath, statPath, type ExtractRequest } from './copy-paths.ts';
 import { fillDirectory } from './fill.ts';
 import { dressImplied } from './implied.ts';
 import { layerChanges, layerEntry } from './diff.ts';
+import { renewIdentity } from './renew-identity.ts';
 import { textOf, type TarEntry } from '../lib/tar/entry.ts';
 
 export type StorageJob =
@@ -19,7 +21,10 @@ export type StorageJob =
   | { kind: 'extract'; request: ExtractRequest; port: MessagePort }
   | { kind: 'dressImplied'; upper: string; lowers: string[]; paths: string[] }
   | { kind: 'makePlace'; root: string; path: string; directory: boolean }
-  | { kind: 'fill'; root: string; path: string; target: string };
+  | { kind: 'fill'; root: string; path: string; target: string }
+  | { kind: 'copyTree'; from: string; to: string }
+  | { kind: 'exchange'; one: string; other: string }
+  | { kind: 'renewIdentity'; upper: string };
 
 if (parentPort) serveThread<StorageJob>(parentPort, work);
 
@@ -43,6 +48,12 @@ async function work(job: StorageJob, onProgress: (value: unknown) => void): Prom
       return makePlace(job.root, job.path, job.directory);
     case 'fill':
       return fillDirectory(job.root, job.path, job.target);
+    case 'copyTree':
+      return copyTree(job.from, job.to);
+    case 'exchange':
+      return exchange(job.one, job.other);
+    case 'renewIdentity':
+      return renewIdentity(job.upper);
   }
 }
 

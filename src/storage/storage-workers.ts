@@ -23,6 +23,12 @@ export interface StorageWorkers {
   /** Makes an empty directory or file at `path` with the directories above it, inside the root. */
   makePlace(root: string, path: string, directory: boolean): Promise<void>;
   fill(root: string, path: string, target: string): Promise<boolean>;
+  /** See `host/tree-copy.ts`. As long as a stream: it may be gigabytes. */
+  copyTree(from: string, to: string): Promise<void>;
+  /** Each of two paths of one file system gets what the other had, at once. */
+  exchange(one: string, other: string): Promise<void>;
+  /** See `renew-identity.ts`. */
+  renewIdentity(upper: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -52,6 +58,9 @@ export function createStorageWorkers(): StorageWorkers {
     makePlace: async (root, path, directory) =>
       void (await run({ kind: 'makePlace', root, path, directory })),
     fill: async (root, path, target) => (await run({ kind: 'fill', root, path, target })) as boolean,
+    copyTree: async (from, to) => void (await pool.run({ kind: 'copyTree', from, to } satisfies StorageJob)),
+    exchange: async (one, other) => void (await run({ kind: 'exchange', one, other })),
+    renewIdentity: async (upper) => void (await run({ kind: 'renewIdentity', upper })),
     close: async () => void (await Promise.all([jobs.close(), pool.close()])),
   };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { chown, rm, stat, writeFile } from 'node:fs/promises';
+import { chown, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { isIsleError } from '../../src/lib/errors.ts';
@@ -134,6 +134,88 @@ export function snapshotsConformance(
       await snapshots.prepare('bare', undefined);
       assert.equal((await stat(await snapshots.mount('bare', { idMap: map }))).uid, map.hostId);
       await snapshots.remove('bare');
+    });
+
+    test('what was written is saved, restored, cloned and dropped again', async () => {
+      const below = await layer('6');
+      await snapshots.prepare('saved', below);
+      const path = await snapshots.mount('saved');
+      await writeFile(join(path, 'file'), 'before');
+      await rm(join(path, 'file-6'));
+      let around = 0;
+      const quietly = async (copy: () => Promise<void>): Promise<void> => {
+        await copy();
+        around++;
+      };
+      const saved = await snapshots.save('saved', 'one', { comment: 'first', quietly });
+      assert.deepEqual([saved.name, saved.comment, saved.inodes, around], ['one', 'first', 2, 1]);
+      assert.ok(saved.bytes >= 0 && Date.parse(saved.createdAt) > 0);
+      assert.deepEqual(snapshots.saved('saved'), [saved]);
+      await assert.rejects(snapshots.save('saved', 'one'), (error) => isIsleError(error, 'savedNameInUse'));
+      await assert.rejects(snapshots.save('saved', '../x'), (error) =>
+        isIsleError(error, 'invalidParameter'),
+      );
+      await assert.rejects(snapshots.restore('saved', 'one'), (error) => isIsleError(error, 'conflict'));
+      await writeFile(join(path, 'file'), 'after');
+      await writeFile(join(path, 'file-6'), 'back');
+      await snapshots.cloneFrom({ id: 'saved', saved: 'one' }, 'clone-then');
+      await snapshots.cloneFrom({ id: 'saved' }, 'clone-now');
+      await snapshots.unmount('saved');
+      for (let i = 0; i < 2; i++) await snapshots.restore('saved', 'one');
+      const again = await snapshots.mount('saved');
+      assert.equal(await readFile(join(again, 'file'), 'utf8'), 'before');
+      assert.equal(existsSync(join(again, 'file-6')), false);
+      await snapshots.removeSaved('saved', 'one');
+      assert.deepEqual(snapshots.saved('saved'), []);
+      for (const gone of [snapshots.removeSaved('saved', 'one'), snapshots.restore('saved', 'one')])
+        await assert.rejects(gone, (error) => isIsleError(error, 'noSuchSaved', 'conflict'));
+      await snapshots.remove('saved');
+      const then = await snapshots.mount('clone-then');
+      const now = await snapshots.mount('clone-now');
+      assert.deepEqual(
+        [await readFile(join(then, 'file'), 'utf8'), existsSync(join(then, 'file-6'))],
+        ['before', false],
+      );
+      assert.deepEqual(
+        [await readFile(join(now, 'file'), 'utf8'), await readFile(join(now, 'file-6'), 'utf8')],
+        ['after', 'back'],
+      );
+      await assert.rejects(snapshots.removeLayer(below), (error) => isIsleError(error, 'conflict'));
+      await snapshots.remove('clone-then');
+      await snapshots.remove('clone-now');
+      await snapshots.removeLayer(below);
+    });
+
+    test('of two saves by one name at once one wins, and others go on beside it', async () => {
+      await snapshots.prepare('busy', undefined);
+      const names = ['a', 'a', 'b', 'c'];
+      const results = await Promise.allSettled(names.map((name) => snapshots.save('busy', name)));
+      assert.deepEqual(
+        results.map(({ status }) => status),
+        ['fulfilled', 'rejected', 'fulfilled', 'fulfilled'],
+      );
+      assert.deepEqual(
+        snapshots.saved('busy').map(({ name }) => name),
+        ['a', 'b', 'c'],
+      );
+      for (let i = 0; i < 2; i++) await snapshots.recover(new Set(['busy']));
+      assert.equal(snapshots.saved('busy').length, 3);
+      await snapshots.remove('busy');
+    });
+
+    test('a save whose quiet moment fails leaves nothing', async () => {
+      await snapshots.prepare('loud', undefined);
+      const quietly = async (copy: () => Promise<void>): Promise<void> => {
+        await copy();
+        throw new Error('no quiet moment');
+      };
+      await assert.rejects(snapshots.save('loud', 'a', { quietly }), /no quiet moment/);
+      assert.deepEqual(snapshots.saved('loud'), []);
+      await snapshots.save('loud', 'a');
+      await assert.rejects(snapshots.cloneFrom({ id: 'loud' }, 'louder', { quietly }), /no quiet moment/);
+      await assert.rejects(snapshots.mount('louder'), (error) => isIsleError(error, 'noSuchSnapshot'));
+      await snapshots.cloneFrom({ id: 'loud' }, 'louder');
+      for (const id of ['loud', 'louder']) await snapshots.remove(id);
     });
 
     test('recovery drops the roots that nobody knows and keeps the others', async () => {
