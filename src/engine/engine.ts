@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { HostFacts } from '../host/facts.ts';
 import type { Images } from '../images/images.ts';
 import type { Attachment, NetworkRecord, NetworkSpec, InterfaceStats } from '../network/network.ts';
 import type { Events } from './events.ts';
@@ -60,6 +61,8 @@ export interface Containers {
   /** Undefined when it does not run. */
   stats(id: string): Promise<ContainerStats | undefined>;
   changes(id: string): Promise<{ path: string; kind: 0 | 1 | 2 }[]>;
+  /** Memory of everything it needs on the host. Throws `notRunning`. */
+  footprint(id: string): Promise<Footprint>;
   /** Bytes of the writable layer, and of the whole root. */
   size(id: string): Promise<{ rw: number; root: number }>;
 
@@ -102,6 +105,27 @@ export interface ContainerStats {
   /** Nanoseconds of CPU the whole host spent. */
   systemCpuUsage: number;
   onlineCpus: number;
+}
+
+/** What a running container takes of the host's memory. Sizes are bytes; shared pages count in proportion. */
+export interface Footprint {
+  id: string;
+  /** Its own, and the monitors that keep it; not the daemon. */
+  processes: {
+    pid: number;
+    command: string;
+    uid: number;
+    memory: number;
+    swapped: number;
+    monitor: boolean;
+  }[];
+  memory: number;
+  swapped: number;
+  /** The part of `memory` that is a guest's RAM, as far as it has been touched. */
+  guestMemory: number;
+  ownKernel: boolean;
+  /** Files that were made once for all containers of this isolation, such as a guest's kernel. */
+  prepared: { name: string; bytes: number }[];
 }
 
 export interface PathStat {
@@ -193,6 +217,10 @@ export interface Volumes {
 
 export interface System {
   info(): Promise<SystemInfo>;
+  /** What isolations share or not, seen from outside. */
+  host(): Promise<HostFacts>;
+  /** The static program that measures from within a container: see native/probe. */
+  probe(): Promise<Buffer>;
 }
 
 export interface SystemInfo {
@@ -219,4 +247,4 @@ export interface SystemInfo {
   >;
 }
 
-export type { Exit, Health };
+export type { Exit, Health, HostFacts };

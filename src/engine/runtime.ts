@@ -61,6 +61,9 @@ export interface Runtime {
   /** The processes inside as `ps -ef` shows them, where they are not the host's own. */
   processTable?(id: string): Promise<{ titles: string[]; processes: string[][] }>;
 
+  /** Files on this host that were made once for all its workloads, such as a guest's kernel. */
+  preparedFiles?(): Promise<{ name: string; bytes: number }[]>;
+
   /** Tells the log's writer to open its file again (after the engine rotated it away). */
   reopenLog(id: string): Promise<void>;
 

@@ -3,7 +3,9 @@ import { arch, availableParallelism, hostname, release, totalmem } from 'node:os
 import { errnoOf } from '../lib/errors.ts';
 import type { Store } from '../lib/table.ts';
 import { randomUUID } from 'node:crypto';
-import type { System, SystemInfo } from './engine.ts';
+import { hostFacts } from '../host/facts.ts';
+import { programPath } from '../host/installation.ts';
+import type { HostFacts, System, SystemInfo } from './engine.ts';
 import { now } from './time.ts';
 
 /** What only the parts below know about the host. */
@@ -49,6 +51,14 @@ export class SystemService implements System {
       startedAt: this.#startedAt,
       ...host,
     };
+  }
+
+  host(): Promise<HostFacts> {
+    return hostFacts();
+  }
+
+  async probe(): Promise<Buffer> {
+    return await readFile(programPath('isle-probe'));
   }
 }
 

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { installationRoots } from './installation.ts';
 
 /**
  * The addon's calls that a face needs, by name. The only place that loads `build/isle.node`.
@@ -24,18 +25,11 @@ const advice = 'run scripts/build-native';
 const addon = load();
 
 function load(): object {
-  const path = roots()
+  const path = installationRoots()
     .map((root) => join(root, 'build', 'isle.node'))
     .find((candidate) => existsSync(candidate));
   if (path === undefined) throw new Error(`build/isle.node is missing: ${advice}`);
   const module = { exports: {} };
   process.dlopen(module, path);
   return module.exports;
-}
-
-/** From source this file lies in src/host; in a bundle, where `import.meta` may be empty, in dist. */
-function roots(): string[] {
-  const here = (import.meta.dirname as string | undefined) ?? __dirname;
-  const found = [join(here, '..', '..'), join(here, '..')];
-  return process.env.ISLE_ROOT === undefined ? found : [process.env.ISLE_ROOT, ...found];
 }

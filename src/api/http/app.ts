@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyServerOptions } from 'fastify';
 import { isleError } from '../../lib/errors.ts';
 import { dockerRoutes } from '../docker/routes.ts';
+import { isleRoutes } from '../isle/routes.ts';
 import { currentVersion, formatVersion } from './api-version.ts';
 import { Call, type Route } from './call.ts';
 import type { Connections } from './connections.ts';
@@ -57,7 +58,7 @@ export async function createApp(
   app.setNotFoundHandler((_request, reply) => {
     void send(reply, errorAnswer(isleError('pageNotFound', {}), unexpected));
   });
-  for (const route of [...dockerRoutes(engine, config), ...(options.routes ?? [])]) {
+  for (const route of [...dockerRoutes(engine, config), ...isleRoutes(engine), ...(options.routes ?? [])]) {
     addRoute(app, route, connections, unexpected);
   }
   await app.ready();

@@ -1,7 +1,15 @@
 import type { Readable } from 'node:stream';
 import type { Attachment } from '../../network/network.ts';
 import type { EngineContext } from '../context.ts';
-import type { CommitOptions, Containers, ContainerStats, LogEntry, LogOptions, PathStat } from '../engine.ts';
+import type {
+  CommitOptions,
+  Containers,
+  ContainerStats,
+  Footprint,
+  LogEntry,
+  LogOptions,
+  PathStat,
+} from '../engine.ts';
 import type { Container, ContainerSpec, Resources, RestartPolicy } from '../model.ts';
 import type { Streams, TerminalSize } from '../runtime.ts';
 import { attachContainer } from './attach.ts';
@@ -9,6 +17,7 @@ import { commitContainer } from './commit.ts';
 import { type Change, changesOf } from './changes.ts';
 import { createContainer } from './create.ts';
 import { publishContainer } from './events.ts';
+import { containerFootprint } from './footprint.ts';
 import { exportContainer, readArchive, statPath, writeArchive } from './files.ts';
 import { readLogs } from './logs.ts';
 import { pauseContainer, unpauseContainer } from './pause.ts';
@@ -122,6 +131,10 @@ export class ContainerService implements Containers {
 
   stats(id: string): Promise<ContainerStats | undefined> {
     return containerStats(this.#ctx, id);
+  }
+
+  footprint(id: string): Promise<Footprint> {
+    return containerFootprint(this.#ctx, id);
   }
 
   changes(reference: string): Promise<Change[]> {

@@ -1,0 +1,8 @@
+import type { Engine } from '../../engine/engine.ts';
+import type { Route } from '../http/call.ts';
+import { compareRoutes } from './compare.ts';
+
+/** Isle's own API, below /isle/v1: what Docker's cannot say. */
+export function isleRoutes(engine: Engine): Route[] {
+  return [...compareRoutes(engine)];
+}
