@@ -1,26 +1,34 @@
-import { access, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
+import type { RuntimeInfo } from '../engine/engine.ts';
+import type { RuntimeOffer, Runtimes } from '../engine/runtimes.ts';
 import type { HostReport } from '../engine/system.ts';
 import { detectCgroups } from '../host/cgroup/detect.ts';
 import { run } from '../host/run.ts';
-import type { DaemonConfig } from './config.ts';
 
 /** What the host can do, for `docker info`. Looked up once, when first asked for. */
-export function hostReporter(config: DaemonConfig): () => Promise<HostReport> {
-  let report: Promise<HostReport> | undefined;
-  return () => (report ??= lookUp(config));
+export function hostReporter(runtimes: Runtimes): () => Promise<HostReport> {
+  let report: Promise<Omit<HostReport, 'runtimes' | 'defaultRuntime'>> | undefined;
+  const infos = new Map<string, Promise<RuntimeInfo>>();
+  return async () => {
+    const [host, found] = await Promise.all([(report ??= lookUp()), runtimeInfos(runtimes, infos)]);
+    const missing = runtimes.names
+      .filter((name) => runtimes.why(name) !== undefined && !runtimes.offer(name)?.optional)
+      .map((name) => `WARNING: the runtime ${name} is not available: ${runtimes.why(name)}`);
+    return {
+      ...host,
+      runtimes: found,
+      defaultRuntime: runtimes.default,
+      warnings: [...host.warnings, ...missing],
+    };
+  };
 }
 
-async function lookUp(config: DaemonConfig): Promise<HostReport> {
-  const [cgroups, runtimes, bridgeWarnings] = await Promise.all([
-    detectCgroups(),
-    runtimeVersions(config),
-    forwardingWarnings(),
-  ]);
+async function lookUp(): Promise<Omit<HostReport, 'runtimes' | 'defaultRuntime'>> {
+  const [cgroups, bridgeWarnings] = await Promise.all([detectCgroups(), forwardingWarnings()]);
   const support = await cgroups.support();
   return {
     cgroupVersion: cgroups.mode === 'v2' ? '2' : '1',
     cgroupDriver: 'cgroupfs',
-    runtimes,
     securityOptions: ['name=seccomp,profile=builtin', ...(cgroups.mode === 'v2' ? ['name=cgroupns'] : [])],
     warnings: [...missing(support), ...bridgeWarnings],
     limits: {
@@ -56,23 +64,35 @@ async function forwardingWarnings(): Promise<string[]> {
   return on.trim() === '1' ? [] : ['WARNING: IPv4 forwarding is disabled'];
 }
 
-async function runtimeVersions({ runtime }: DaemonConfig): Promise<HostReport['runtimes']> {
+/** Looked up once for each that works; one that does not may come later. */
+async function runtimeInfos(
+  runtimes: Runtimes,
+  known: Map<string, Promise<RuntimeInfo>>,
+): Promise<HostReport['runtimes']> {
   const found = await Promise.all(
-    Object.entries(runtime.paths).map(async ([name, path]) => {
-      const version = await versionOf(path);
-      return version === undefined ? [] : [[name, { path, version }] as const];
+    runtimes.names.map(async (name) => {
+      const offer = runtimes.offer(name)!;
+      const why = runtimes.why(name);
+      if (why !== undefined) return [name, { path: offer.path, version: '', status: {}, why }] as const;
+      const info = known.get(name) ?? describe(offer);
+      known.set(name, info);
+      return [name, await info] as const;
     }),
   );
-  return Object.fromEntries(found.flat());
+  return Object.fromEntries(found);
 }
 
-/** The last word of the first line of `<runtime> --version`; undefined when it is not installed. */
-async function versionOf(path: string): Promise<string | undefined> {
+async function describe({ path, status }: RuntimeOffer): Promise<RuntimeInfo> {
+  const [version, facts] = await Promise.all([versionOf(path), status?.() ?? {}]);
+  return { path, version, status: facts };
+}
+
+/** The number in the first line of `<program> --version`: `crun version 1.8.1`, `QEMU emulator version 7.2.22 (…)`. */
+async function versionOf(path: string): Promise<string> {
   try {
-    await access(path);
     const { stdout } = await run(path, ['--version'], { timeout: 5000 });
-    return stdout.split('\n')[0]?.trim().split(/\s+/).at(-1) ?? '';
+    return /version v?(\S+)/.exec(stdout.split('\n')[0] ?? '')?.[1] ?? '';
   } catch {
-    return undefined;
+    return '';
   }
 }

@@ -1,18 +1,17 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createServer } from '../api/http/server.ts';
 import type { Engine } from '../engine/engine.ts';
+import { Runtimes } from '../engine/runtimes.ts';
 import { createEngine } from '../engine/service.ts';
 import { detectCgroups } from '../host/cgroup/detect.ts';
 import { createImages } from '../images/service.ts';
 import { createContentStore } from '../images/store/store.ts';
 import { createUnpacker } from '../images/unpack/unpack.ts';
-import { isleError, messageOf } from '../lib/errors.ts';
+import { messageOf } from '../lib/errors.ts';
 import { readLog } from '../lib/k8s-log/read.ts';
 import type { Logger } from '../lib/log.ts';
 import type { NetworkConfig } from '../network/config.ts';
 import { createNetwork } from '../network/service.ts';
-import { createOciRuntime, type OciRuntime } from '../runtimes/oci/runtime.ts';
 import { type DatabaseStore, openStore } from '../state/store.ts';
 import { createContainerFiles } from '../storage/archive.ts';
 import { createSnapshots } from '../storage/overlay.ts';
@@ -20,6 +19,7 @@ import { createStorageWorkers } from '../storage/storage-workers.ts';
 import { createVolumeFiles } from '../storage/volumes.ts';
 import type { DaemonConfig } from './config.ts';
 import { hostReporter } from './host-report.ts';
+import { runtimeOffers } from './runtimes.ts';
 
 import { version } from './version.ts';
 
@@ -37,14 +37,13 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
   const images = createImages({ ...common, snapshots, content, unpacker, config: config.images });
   const [network, runtimes] = await Promise.all([
     createNetwork({ ...common, config: networkConfig(config) }),
-    createRuntimes(config, log),
+    Runtimes.open(runtimeOffers(config, log), config.runtime.default, log),
   ]);
   const engine = await createEngine({
     ...common,
     version,
     debug: config.logLevel === 'debug',
     runtimes,
-    defaultRuntime: config.runtime.default,
     images,
     network,
     snapshots,
@@ -52,7 +51,7 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
     volumeFiles: createVolumeFiles({ ...common, workers }),
     readLog,
     defaults: config.containers,
-    hostReport: hostReporter(config),
+    hostReport: hostReporter(runtimes),
   });
   const server = await createServer({ engine, config: { version, dataRoot }, log });
   await server.listen(config.dockerSocket);
@@ -63,7 +62,7 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
       await engine.close();
       await network.close();
       await removeCgroup(engine, config);
-      for (const runtime of Object.values(runtimes)) runtime.close();
+      await runtimes.close();
       await unpacker.close();
       await workers.close();
       clearInterval(backups);
@@ -89,33 +88,6 @@ function keepBackups(store: DatabaseStore, log: Logger): NodeJS.Timeout {
 async function removeCgroup(engine: Engine, { instance }: DaemonConfig): Promise<void> {
   const running = engine.containers.list().some(({ state }) => ['running', 'paused'].includes(state.phase));
   if (!running) await (await detectCgroups()).cgroup(`/${instance}`).remove();
-}
-
-/** Every configured runtime that is installed; the default one must be. */
-async function createRuntimes(config: DaemonConfig, log: Logger): Promise<Record<string, OciRuntime>> {
-  const { dataRoot, runRoot, instance, runtime } = config;
-  const { conmon, init, seccompProfile } = runtime;
-  const installed = Object.entries(runtime.paths).filter(
-    ([name, path]) => name === runtime.default || existsSync(path),
-  );
-  const made = await Promise.all(
-    installed.map(async ([name, path]) => {
-      const options = {
-        dataRoot,
-        runRoot,
-        instance,
-        log,
-        config: { runtime: path, conmon, init, seccompProfile },
-      };
-      return [name, await createOciRuntime(options)] as const;
-    }),
-  );
-  if (!Object.hasOwn(runtime.paths, runtime.default))
-    throw isleError('invalidConfig', {
-      file: 'runtime.default',
-      message: `no path is given for "${runtime.default}"`,
-    });
-  return Object.fromEntries(made);
 }
 
 function networkConfig({ network }: DaemonConfig): NetworkConfig {

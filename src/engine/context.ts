@@ -12,6 +12,7 @@ import type { ContainerRecord } from './containers/record.ts';
 import type { ContainerRecords } from './containers/records.ts';
 import type { Restarts } from './containers/restarts.ts';
 import type { Roots } from './containers/root.ts';
+import type { Starts } from './containers/starts.ts';
 import type { Waiters } from './containers/waiters.ts';
 import type { EventLog } from './event-log.ts';
 import type { ExecService } from './execs/service.ts';
@@ -19,6 +20,7 @@ import type { ReadLog } from './faces.ts';
 import type { Intents } from './intents.ts';
 import type { KeyedQueue } from './queue.ts';
 import type { Runtime, TerminalSize } from './runtime.ts';
+import type { Runtimes } from './runtimes.ts';
 import type { HostReport } from './system.ts';
 import type { VolumeService } from './volumes/service.ts';
 
@@ -30,9 +32,8 @@ export interface EngineOptions {
   instance: string;
   version: string;
   log: Logger;
-  /** Implementations of isolation by the name a container may ask for (`crun`, `runc`, …). */
-  runtimes: Record<string, Runtime>;
-  defaultRuntime: string;
+  /** Implementations of isolation by the name a container may ask for (`crun`, `microvm`, …). */
+  runtimes: Runtimes;
   images: Images;
   network: Network;
   snapshots: Snapshots;
@@ -64,6 +65,7 @@ export interface EngineContext extends EngineOptions {
   volumes: VolumeService;
   execs: ExecService;
   restarts: Restarts;
+  starts: Starts;
   roots: Roots;
   /** Terminal sizes asked for before there is a terminal, by container. */
   sizes: Map<string, TerminalSize>;
@@ -73,7 +75,10 @@ export interface EngineContext extends EngineOptions {
   unreleased: Set<string>;
   /** Kinds of things that are being pruned. */
   pruning: Set<string>;
+  /** Throws `unavailable` when this host does not have it (any more). */
   runtimeOf(record: Pick<ContainerRecord, 'runtimeName'>): Runtime;
+  /** Who can take away what a container left on the host: its runtime or, when that is not available, the default one. */
+  caretakerOf(record: Pick<ContainerRecord, 'runtimeName'>): Runtime;
   /** Aborted when the engine closes. */
   closing: AbortSignal;
   /** Resolves when the engine closes. */

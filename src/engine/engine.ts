@@ -223,6 +223,13 @@ export interface System {
   probe(): Promise<Buffer>;
 }
 
+export interface RuntimeInfo {
+  path: string;
+  version: string;
+  status: Record<string, string>;
+  why?: string;
+}
+
 export interface SystemInfo {
   id: string;
   name: string;
@@ -236,7 +243,9 @@ export interface SystemInfo {
   dataRoot: string;
   cgroupVersion: '1' | '2';
   cgroupDriver: string;
-  runtimes: Record<string, { path: string; version: string }>;
+  /** By name; `why`: it cannot be had on this host, for this reason. */
+  runtimes: Record<string, RuntimeInfo>;
+  defaultRuntime: string;
   securityOptions: string[];
   warnings: string[];
   debug: boolean;

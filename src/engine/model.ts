@@ -281,6 +281,8 @@ export interface Container {
   spec: ContainerSpec;
   /** Image and spec merged: what runs. */
   process: { path: string; args: string[]; env: string[]; cwd: string; user: string };
+  /** Nobody named a command, and the runtime starts the init it finds: `process` says which one usually is. */
+  bootsInit?: boolean;
   /** Merged from the image when the spec did not say. */
   stopSignal: string;
   healthcheck?: HealthCheck;

@@ -78,6 +78,9 @@ export interface Runtime {
 
   /** Ids that have anything on this host (process, run directory, cgroup): to find what no record knows. */
   leftovers(): Promise<string[]>;
+
+  /** Gives back what this process holds of it; what runs goes on. */
+  close?(): void | Promise<void>;
 }
 
 export type Recovered =
@@ -178,6 +181,11 @@ export interface Workload {
   log: LogConfig;
 
   args: string[];
+  /**
+   * The user named no command, and {@link RuntimeTraits.bootsInit} says that the runtime runs an init then: `args` is
+   * what the image would run, which may be one, something else, or nothing.
+   */
+  bootInit?: boolean;
   env: string[];
   cwd: string;
   /** `user[:group]` as written; looked up in the root's /etc/passwd and /etc/group. '' is root. */

@@ -4,6 +4,7 @@ import { ContainerRecords } from './containers/records.ts';
 import { Restarts } from './containers/restarts.ts';
 import { Roots } from './containers/root.ts';
 import { ContainerService } from './containers/service.ts';
+import { Starts } from './containers/starts.ts';
 import { Waiters } from './containers/waiters.ts';
 import type { EngineContext, EngineOptions } from './context.ts';
 import type { Engine } from './engine.ts';
@@ -43,7 +44,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 }
 
 function contextOf(options: EngineOptions, closing: AbortSignal, closed: Promise<undefined>): EngineContext {
-  const { store, log } = options;
+  const { store, log, runtimes } = options;
   const base = {
     ...options,
     records: new ContainerRecords(store),
@@ -62,17 +63,12 @@ function contextOf(options: EngineOptions, closing: AbortSignal, closed: Promise
   };
   // The services know the context and are part of it.
   const ctx = base as unknown as EngineContext;
-  ctx.runtimeOf = (record) => {
-    const runtime = options.runtimes[record.runtimeName];
-    if (!runtime)
-      throw isleError('unavailable', {
-        message: `the runtime ${record.runtimeName} is not configured any more`,
-      });
-    return runtime;
-  };
+  ctx.runtimeOf = ({ runtimeName }) => runtimes.of(runtimeName);
+  ctx.caretakerOf = ({ runtimeName }) => runtimes.get(runtimeName) ?? runtimes.of(runtimes.default);
   ctx.volumes = new VolumeService(ctx);
   ctx.execs = new ExecService(ctx);
   ctx.restarts = new Restarts(ctx);
+  ctx.starts = new Starts(ctx);
   ctx.roots = new Roots(ctx);
   return ctx;
 }

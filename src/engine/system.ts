@@ -11,7 +11,7 @@ import { now } from './time.ts';
 /** What only the parts below know about the host. */
 export type HostReport = Pick<
   SystemInfo,
-  'cgroupVersion' | 'cgroupDriver' | 'runtimes' | 'securityOptions' | 'warnings' | 'limits'
+  'cgroupVersion' | 'cgroupDriver' | 'runtimes' | 'defaultRuntime' | 'securityOptions' | 'warnings' | 'limits'
 >;
 
 export class SystemService implements System {

@@ -1,4 +1,4 @@
-import type { Engine, SystemInfo } from '../../engine/engine.ts';
+import type { Engine, RuntimeInfo, SystemInfo } from '../../engine/engine.ts';
 import { currentVersion, formatVersion, minimumVersion } from '../http/api-version.ts';
 import type { Call, Route } from '../http/call.ts';
 import { type Answer, json, text } from '../http/reply.ts';
@@ -74,13 +74,17 @@ function renderVersion(info: SystemInfo, config: ApiConfig): object {
     Experimental: false,
     Components: [
       { Name: 'Engine', Version: config.version, Details: details },
-      ...Object.entries(info.runtimes).map(([Name, { version }]) => ({
+      ...availableRuntimes(info).map(([Name, { version }]) => ({
         Name,
         Version: version,
         Details: { GitCommit: '' },
       })),
     ],
   };
+}
+
+function availableRuntimes({ runtimes }: SystemInfo): [string, RuntimeInfo][] {
+  return Object.entries(runtimes).filter(([, { why }]) => why === undefined);
 }
 
 /** Go's name for what `uname -m` says. */
@@ -143,8 +147,13 @@ function renderInfo(info: SystemInfo, engine: Engine, config: ApiConfig, call: C
     Labels: [],
     ExperimentalBuild: false,
     ServerVersion: config.version,
-    Runtimes: Object.fromEntries(Object.entries(info.runtimes).map(([name, { path }]) => [name, { path }])),
-    DefaultRuntime: Object.keys(info.runtimes)[0] ?? '',
+    Runtimes: Object.fromEntries(
+      availableRuntimes(info).map(([name, { path, status }]) => [
+        name,
+        { path, ...(Object.keys(status).length > 0 && { status }) },
+      ]),
+    ),
+    DefaultRuntime: info.defaultRuntime,
     Swarm: {
       NodeID: '',
       NodeAddr: '',

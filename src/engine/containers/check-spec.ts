@@ -1,16 +1,11 @@
 import { availableParallelism } from 'node:os';
 import { isleError } from '../../lib/errors.ts';
-import type { EngineContext } from '../context.ts';
 import type { ContainerSpec, HealthCheck, Resources, RestartPolicy } from '../model.ts';
 import { parseSignal } from './signals.ts';
 import { parseLogOptions } from './log-options.ts';
 
 /** Refuses what contradicts itself, in Docker's words. Returns warnings for what is accepted but has no effect. */
-export function checkSpec(ctx: Pick<EngineContext, 'runtimes'>, spec: ContainerSpec): string[] {
-  if (!Object.hasOwn(ctx.runtimes, spec.runtime))
-    refuse(
-      `unknown or invalid runtime name: ${spec.runtime} (there are: ${Object.keys(ctx.runtimes).join(', ')})`,
-    );
+export function checkSpec(spec: ContainerSpec): string[] {
   checkRestartPolicy(spec.restartPolicy, spec.autoRemove);
   if (spec.stopSignal) parseSignal(spec.stopSignal);
   if (spec.healthcheck) checkHealth(spec.healthcheck);

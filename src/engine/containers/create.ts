@@ -11,6 +11,7 @@ import { mountPointOf, type ResolvedMounts, resolveMounts } from '../mounts/reso
 import { explainFull } from '../disk-full.ts';
 import { inParallel } from '../parallel.ts';
 import { now } from '../time.ts';
+import { checkIsolation } from './check-isolation.ts';
 import { checkSpec } from './check-spec.ts';
 import { publishContainer } from './events.ts';
 import { mergeImage } from './merge.ts';
@@ -31,11 +32,13 @@ export async function createContainer(
   checkPlatform(asked, image);
   const id = newId();
   const spec = resolveReferences(ctx, withDefaults(ctx, asked));
-  const warnings = checkSpec(ctx, spec);
+  const runtime = await ctx.runtimes.require(spec.runtime);
+  const warnings = checkSpec(spec);
+  checkIsolation(ctx, runtime.traits, spec);
   // Most containers are started as soon as they are there.
-  ctx.runtimeOf({ runtimeName: spec.runtime }).anticipate?.();
+  runtime.anticipate?.();
   const hostname = hostnameOf(ctx, spec, id);
-  const merged = mergeImage(spec, image.config, hostname);
+  const merged = mergeImage(spec, image.config, hostname, runtime.traits.bootsInit);
   const reserved = ctx.records.reserve(name, id);
   try {
     const mounts = await resolveMounts(ctx, spec, image.config.volumes);
@@ -152,7 +155,7 @@ async function fillVolumes(ctx: EngineContext, record: ContainerRecord): Promise
 
 function withDefaults(ctx: EngineContext, spec: ContainerSpec): ContainerSpec {
   const { defaults } = ctx;
-  const runtime = spec.runtime === '' || spec.runtime === 'oci' ? ctx.defaultRuntime : spec.runtime;
+  const runtime = spec.runtime === '' || spec.runtime === 'oci' ? ctx.runtimes.default : spec.runtime;
   const logConfig =
     spec.logConfig.driver === ''
       ? { driver: defaults.logDriver, options: { ...defaults.logOptions, ...spec.logConfig.options } }

@@ -58,11 +58,13 @@ export async function endContainer(
     phase: delay === undefined ? 'exited' : 'restarting',
     pid: 0,
     exitCode: exit.code,
+    error: exit.reason ?? '',
     oomKilled: exit.oomKilled,
     finishedAt: exit.finishedAt,
   });
-  if (removes) await removeNow(ctx, ended, { volumes: true });
-  else if (delay === undefined) ctx.waiters.exited(id, { code: exit.code });
+  if (removes) await removeNow(ctx, ended, { volumes: true, reason: exit.reason });
+  else if (delay === undefined)
+    ctx.waiters.exited(id, { code: exit.code, ...(exit.reason !== undefined && { error: exit.reason }) });
   else ctx.restarts.schedule(id, delay);
   ctx.live.delete(id);
   live.settle(exit);
@@ -73,7 +75,11 @@ function publishEnd(ctx: EngineContext, record: ContainerRecord, exit: Exit): vo
   const seconds = ran > 0n ? ran / 1_000_000_000n : 0n;
   ctx.store.transaction(() => {
     if (exit.oomKilled) publishContainer(ctx, record, 'oom');
-    publishContainer(ctx, record, 'die', { exitCode: String(exit.code), execDuration: String(seconds) });
+    publishContainer(ctx, record, 'die', {
+      exitCode: String(exit.code),
+      execDuration: String(seconds),
+      ...(exit.reason !== undefined && { reason: exit.reason }),
+    });
   });
 }
 
@@ -81,7 +87,7 @@ function publishEnd(ctx: EngineContext, record: ContainerRecord, exit: Exit): vo
 export async function release(ctx: EngineContext, record: ContainerRecord): Promise<void> {
   const { id } = record;
   failpoint('engine.release.before');
-  const results = await Promise.allSettled([ctx.runtimeOf(record).delete(id), detachPod(ctx, record)]);
+  const results = await Promise.allSettled([ctx.caretakerOf(record).delete(id), detachPod(ctx, record)]);
   failpoint('engine.release.between');
   results.push(
     ...(await Promise.allSettled([

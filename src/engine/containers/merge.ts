@@ -4,7 +4,7 @@ import type { Container, ContainerSpec, HealthCheck, PortKey } from '../model.ts
 
 type Merged = Pick<
   Container,
-  'spec' | 'process' | 'stopSignal' | 'healthcheck' | 'exposedPorts' | 'labels' | 'hostname'
+  'spec' | 'process' | 'stopSignal' | 'healthcheck' | 'exposedPorts' | 'labels' | 'hostname' | 'bootsInit'
 >;
 
 const defaultPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -13,10 +13,19 @@ const defaultPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
  * What an image and `docker create` say together, by Docker's rules: an entrypoint that is given drops the image's
  * command, `['']` resets the image's entrypoint, variables and labels of the spec win. Throws `invalidParameter`
  * when there is nothing to run.
+ *
+ * @param bootsInit the runtime starts the distribution's init when the user names no command, whatever the image says.
  */
-export function mergeImage(asked: ContainerSpec, image: ImageConfig, hostname: string): Merged {
+export function mergeImage(
+  asked: ContainerSpec,
+  image: ImageConfig,
+  hostname: string,
+  bootsInit = false,
+): Merged {
   const { entrypoint, command } = mergeCommand(asked, image);
-  const argv = [...(entrypoint ?? []), ...(command ?? [])];
+  const boots = bootsInit && !asked.entrypoint?.length && !asked.command?.length;
+  const said = [...(entrypoint ?? []), ...(command ?? [])];
+  const argv = boots ? [init] : said;
   if (argv.length === 0 || argv[0] === '')
     throw isleError('invalidParameter', { message: 'no command specified' });
   const env = mergeEnv(asked.env, image.env);
@@ -42,8 +51,12 @@ export function mergeImage(asked: ContainerSpec, image: ImageConfig, hostname: s
     exposedPorts: mergePorts(asked, image),
     labels: { ...image.labels, ...asked.labels },
     hostname,
+    ...(boots && { bootsInit: true }),
   };
 }
+
+/** What is shown until the runtime has looked for the init that is there. */
+const init = '/sbin/init';
 
 function mergeCommand(
   asked: ContainerSpec,

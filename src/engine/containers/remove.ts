@@ -17,6 +17,7 @@ export async function removeContainer(
 ): Promise<void> {
   const { id } = ctx.records.find(reference);
   for (;;) {
+    if (options.force && (await ctx.starts.giveUp(id)) && ctx.records.get(id) === undefined) return; // auto-remove
     const record = ctx.records.find(id);
     if (isRunning(record.state)) {
       if (!options.force) throw runningConflict(record);
@@ -50,12 +51,12 @@ function runningConflict({ name, state }: ContainerRecord): Error {
 
 /**
  * Takes the record away, wakes waiters, and leaves the directories to the background with a recorded intent; the
- * caller holds the container's queue and it does not run.
+ * caller holds the container's queue and it does not run. `reason`: what ended it, for those who wait.
  */
 export async function removeNow(
   ctx: EngineContext,
   record: ContainerRecord,
-  { volumes }: { volumes: boolean },
+  { volumes, reason }: { volumes: boolean; reason?: string },
 ): Promise<void> {
   const { id } = record;
   failpoint('engine.remove.before');
@@ -72,7 +73,10 @@ export async function removeNow(
   ctx.execs.forget(id);
   endPending(ctx, id);
   ctx.sizes.delete(id);
-  ctx.waiters.removed(id, { code: record.state.exitCode });
+  ctx.waiters.removed(id, {
+    code: record.state.exitCode,
+    ...(reason !== undefined && { error: reason }),
+  });
   ctx.background.run(`sweeping container ${id}`, () => sweep(ctx, id, gone));
 }
 

@@ -75,7 +75,7 @@ export class Restarts {
     const record = records.get(id);
     if (!record) return;
     const counted = records.changeState(id, { restartCount });
-    const delay = this.next(counted, record.state.exitCode, 0, false);
+    const delay = this.next(counted, record.state.exitCode, 0, record.state.stoppedByUser);
     if (delay === undefined)
       return waiters.exited(id, { code: record.state.exitCode, error: record.state.error });
     records.changeState(id, { phase: 'restarting' });

@@ -15,6 +15,7 @@ import { attachPod, ownsPod, type PodNetwork, publishEndpoints } from './pod-net
 import type { ContainerRecord } from './record.ts';
 import { titleOf } from './records.ts';
 import { removeNow } from './remove.ts';
+import type { Starting } from './starts.ts';
 import { workloadOf } from './workload.ts';
 import { startHelpers } from './helpers.ts';
 import { type PreparedMounts, prepareMounts } from '../mounts/prepare.ts';
@@ -58,11 +59,14 @@ export async function launch(
   record: ContainerRecord,
   state: Partial<ContainerState>,
 ): Promise<void> {
+  using starting = ctx.starts.begin(record);
   try {
-    await bringUp(ctx, record, state);
+    await bringUp(ctx, record, state, starting);
   } catch (thrown) {
-    const error = explainFull(ctx, thrown, `starting container ${record.name}`);
-    await failed(ctx, record, error);
+    const error = starting.given
+      ? starting.gaveUp(thrown)
+      : explainFull(ctx, thrown, `starting container ${record.name}`);
+    await failed(ctx, record, error, starting.given);
     throw error;
   }
 }
@@ -71,9 +75,10 @@ async function bringUp(
   ctx: EngineContext,
   record: ContainerRecord,
   state: Partial<ContainerState>,
+  starting: Starting,
 ): Promise<void> {
   const { id } = record;
-  const runtime = ctx.runtimeOf(record);
+  const runtime = await ctx.runtimes.require(record.runtimeName);
   runtime.anticipate?.();
   await using undo = new Rollback();
   ctx.intents.add({ kind: 'start', id });
@@ -98,9 +103,11 @@ async function bringUp(
     prepared.close();
   }
   await connectPending(ctx, id);
-  const live = new LiveContainer();
+  starting.check();
   const { pid } = await runtime.start(id);
   failpoint('engine.runtime-start.after');
+  starting.check();
+  const live = new LiveContainer();
   ctx.live.set(id, live);
   undo.add('live', () => ctx.live.delete(id));
   const running = ctx.store.transaction(() => {
@@ -149,7 +156,12 @@ async function connect(ctx: EngineContext, record: ContainerRecord, undo: Rollba
   return pod;
 }
 
-async function failed(ctx: EngineContext, record: ContainerRecord, thrown: unknown): Promise<void> {
+async function failed(
+  ctx: EngineContext,
+  record: ContainerRecord,
+  thrown: unknown,
+  givenUp: boolean,
+): Promise<void> {
   const error = originalOf(thrown);
   const { id } = record;
   const after = ctx.store.transaction(() => {
@@ -157,14 +169,18 @@ async function failed(ctx: EngineContext, record: ContainerRecord, thrown: unkno
     return ctx.records.changeState(id, {
       phase: record.state.startedAt === zeroTime ? 'created' : 'exited',
       pid: 0,
-      exitCode: exitCodeOf(error),
+      exitCode: givenUp ? killed : exitCodeOf(error),
       error: messageOf(error),
+      ...(givenUp && { stoppedByUser: true }),
     });
   });
   endPending(ctx, id);
   ctx.log.warn({ container: id, err: error }, `container ${titleOf(record)} did not start`);
   if (after.spec.autoRemove) await removeNow(ctx, after, { volumes: true });
 }
+
+/** 128 + SIGKILL */
+const killed = 137;
 
 function exitCodeOf(error: unknown): number {
   if (isIsleError(error, 'commandNotFound')) return 127;

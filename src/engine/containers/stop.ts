@@ -25,17 +25,22 @@ export async function stopContainer(
   reference: string,
   options: StopOptions,
 ): Promise<boolean> {
-  const { id } = ctx.records.find(reference);
+  const record = ctx.records.find(reference);
+  const { id } = record;
   const signal =
     options.signal === undefined || options.signal === '' ? undefined : parseSignal(options.signal);
+  if (await ctx.starts.giveUp(id)) {
+    publishContainer(ctx, ctx.records.get(id) ?? record, 'stop');
+    return true;
+  }
   if (await stopRestarting(ctx, id)) return true;
-  const record = ctx.records.find(id);
+  const current = ctx.records.find(id);
   const live = ctx.live.get(id);
-  if (!isRunning(record.state) || !live) return false;
+  if (!isRunning(current.state) || !live) return false;
   live.endRequested = true;
   ctx.records.changeState(id, { stoppedByUser: true });
-  await endProcess(ctx, record, live, signal ?? stopSignalOf(record), options.timeout);
-  const after = ctx.records.get(id) ?? record;
+  await endProcess(ctx, current, live, signal ?? stopSignalOf(current), options.timeout);
+  const after = ctx.records.get(id) ?? current;
   publishContainer(ctx, after, 'stop');
   return true;
 }
@@ -61,6 +66,7 @@ export async function restartContainer(
   const { id } = ctx.records.find(reference);
   const signal =
     options.signal === undefined || options.signal === '' ? undefined : parseSignal(options.signal);
+  await ctx.starts.giveUp(id);
   await stopRestarting(ctx, id);
   const record = ctx.records.find(id);
   const live = ctx.live.get(id);
@@ -87,6 +93,8 @@ export async function killContainer(
   const { id } = record;
   const signal = signalText === undefined || signalText === '' ? sigkill : parseSignal(signalText);
   const live = ctx.live.get(id);
+  if (endsBoot.has(signal) && (await ctx.starts.giveUp(id)))
+    return publishContainer(ctx, ctx.records.get(id) ?? record, 'kill', { signal: String(signal) });
   if (!isRunning(record.state) || !live) {
     throw isleError('conflict', {
       message: `cannot kill container: ${reference}: container ${id} is not running`,
@@ -102,6 +110,9 @@ export async function killContainer(
   publishContainer(ctx, ctx.records.get(id) ?? record, 'kill', { signal: String(signal) });
   if (signal === sigkill) await Promise.race([live.ended, sleep(killPatience, undefined, { ref: false })]);
 }
+
+/** HUP, INT, QUIT, KILL and TERM: what a client sends that wants it down. There is no process yet that could ignore them. */
+const endsBoot = new Set([1, 2, 3, sigkill, sigterm]);
 
 /** Ends a running container at once and waits until the end has been dealt with. */
 export async function killAndWait(ctx: EngineContext, id: string): Promise<void> {

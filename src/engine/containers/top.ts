@@ -15,10 +15,25 @@ export async function topContainer(
 ): Promise<{ titles: string[]; processes: string[][] }> {
   const record = requireRunning(ctx.records, reference);
   const args = splitArgs(psArgs.trim() === '' ? '-ef' : psArgs);
-  const [pids, output] = await Promise.all([ctx.runtimeOf(record).processes(record.id), ps(args)]);
-  const table = parsePs(output, new Set(pids));
+  const runtime = ctx.runtimeOf(record);
+  const table = runtime.processTable
+    ? await ownTable(() => runtime.processTable!(record.id), args, record.runtimeName)
+    : await hostTable(runtime.processes(record.id), args);
   publishContainer(ctx, record, 'top');
   return table;
+}
+
+/** There is no `ps` to hand the client's options to. */
+async function ownTable<T>(table: () => Promise<T>, args: string[], runtime: string): Promise<T> {
+  if (args.join(' ') === '-ef') return await table();
+  throw isleError('invalidParameter', {
+    message: `ps options (${args.join(' ')}) are not possible with the runtime ${runtime}: its processes are not the host's; ask without them`,
+  });
+}
+
+async function hostTable(found: Promise<number[]>, args: string[]) {
+  const [pids, output] = await Promise.all([found, ps(args)]);
+  return parsePs(output, new Set(pids));
 }
 
 /** Only options and column names: nothing that ps would take for a file or that a terminal would act on. */

@@ -1,6 +1,7 @@
 import { isleError } from '../../lib/errors.ts';
 import type { EngineContext } from '../context.ts';
 import type { Resources, RestartPolicy } from '../model.ts';
+import { checkOwnKernelLimits } from './check-isolation.ts';
 import { checkResources, checkRestartPolicy } from './check-spec.ts';
 import { publishContainer } from './events.ts';
 import { isRunning } from './records.ts';
@@ -23,6 +24,8 @@ export async function updateContainer(
     // `--memory` alone above the swap limit in force cannot be meant; the check says what to give too.
     const warnings = checkResources(resources);
     if (change.restartPolicy) checkRestartPolicy(change.restartPolicy, record.spec.autoRemove);
+    if (ctx.runtimes.get(record.runtimeName)?.traits.ownKernel)
+      checkOwnKernelLimits(record.runtimeName, asked);
     if (isRunning(record.state) && Object.keys(asked).length > 0)
       await ctx.runtimeOf(record).update(id, asked);
     ctx.store.transaction(() => {

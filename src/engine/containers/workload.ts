@@ -27,7 +27,7 @@ export function workloadOf(ctx: EngineContext, record: ContainerRecord, around: 
     stateDir: stateDirOf(ctx, record.id),
     logPath: spec.logConfig.driver === 'none' ? undefined : logPathOf(ctx, record.id),
     log: spec.logConfig,
-    args: [process.path, ...process.args],
+    ...commandOf(record),
     env: process.env,
     cwd: process.cwd,
     user: process.user,
@@ -62,6 +62,11 @@ export function workloadOf(ctx: EngineContext, record: ContainerRecord, around: 
     resources: spec.resources,
     annotations: spec.annotations ?? {},
   };
+}
+
+function commandOf({ process, spec, bootsInit }: ContainerRecord): Pick<Workload, 'args' | 'bootInit'> {
+  if (!bootsInit) return { args: [process.path, ...process.args] };
+  return { args: [...(spec.entrypoint ?? []), ...(spec.command ?? [])], bootInit: true };
 }
 
 function sizeOf(ctx: EngineContext, record: ContainerRecord): Workload['size'] {

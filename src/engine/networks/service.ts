@@ -65,6 +65,7 @@ export class NetworkService implements Networks {
           message: `endpoint with name ${record.name} already exists in network ${net.name}`,
         });
       const before = this.#ctx.network.attachment(record.podId);
+      this.#checkChangeable(record);
       if (isRunning(record.state)) {
         await this.#ctx.network.connect(id, net.id, endpoint);
         await refreshNetworkFiles(this.#ctx, record, before);
@@ -89,6 +90,7 @@ export class NetworkService implements Networks {
       if (key === undefined)
         throw isleError('forbidden', { message: `container ${id} is not connected to network ${net.name}` });
       const before = this.#ctx.network.attachment(record.podId);
+      this.#checkChangeable(record);
       if (isRunning(record.state)) {
         await this.#ctx.network.disconnect(id, net.id);
         await refreshNetworkFiles(this.#ctx, record, before);
@@ -111,6 +113,14 @@ export class NetworkService implements Networks {
     }
     this.#ctx.events.publish('network', 'prune', '', { reclaimed: '0' });
     return removed;
+  }
+
+  /** A kernel of its own got its interfaces when it started. */
+  #checkChangeable({ name, runtimeName, state }: ContainerRecord): void {
+    if (isRunning(state) && this.#ctx.runtimes.get(runtimeName)?.traits.ownKernel)
+      throw isleError('forbidden', {
+        message: `the networks of container ${name} cannot change while it runs: the runtime ${runtimeName} gives it a kernel of its own; stop it first`,
+      });
   }
 
   /** With `force` a container that is gone is no error. */

@@ -23,9 +23,7 @@ import { now } from '../time.ts';
 export async function recover(ctx: EngineContext): Promise<void> {
   await sweepDisk(ctx);
   const up = ctx.records.all().filter((record) => mayRun(ctx, record));
-  const found = await Promise.all(
-    up.map(async (record) => ({ record, state: await ctx.runtimeOf(record).recover(record.id) })),
-  );
+  const found = await Promise.all(up.map(async (record) => ({ record, state: await look(ctx, record) })));
   for (const { record, state } of found) adoptRunning(ctx, record, state);
   await Promise.all([ctx.network.recover(runningPods(ctx)), unmountIdle(ctx)]);
   await Promise.all([undoIntents(ctx), ...found.map(({ record, state }) => settleEnded(ctx, record, state))]);
@@ -37,6 +35,14 @@ export async function recover(ctx: EngineContext): Promise<void> {
 /** Containers that had a process, or were getting one, when the last daemon ended. */
 function mayRun(ctx: EngineContext, { id, state }: ContainerRecord): boolean {
   return isRunning(state) || ctx.intents.has('start', id);
+}
+
+/** One whose isolation this host no longer has cannot be watched or stopped: it ends here, and says why. */
+async function look(ctx: EngineContext, { id, runtimeName }: ContainerRecord): Promise<Recovered> {
+  const why = ctx.runtimes.why(runtimeName);
+  if (why === undefined) return await ctx.runtimes.of(runtimeName).recover(id);
+  const reason = `its runtime ${runtimeName} is not available any more: ${why}`;
+  return { state: 'exited', exit: { code: 255, oomKilled: false, finishedAt: now(), reason } };
 }
 
 function adoptRunning(ctx: EngineContext, record: ContainerRecord, state: Recovered): void {
@@ -126,13 +132,13 @@ interface Stranger {
 /** What runs for nobody. Looked up before anything new is served, so that nothing new is among it. */
 async function idleWorkloads(ctx: EngineContext): Promise<Stranger[]> {
   const found = await Promise.all(
-    [...new Set(Object.values(ctx.runtimes))].map(async (runtime) =>
+    ctx.runtimes.available.map(async (runtime) =>
       (await runtime.leftovers()).filter((id) => !ctx.live.has(id)).map((id) => ({ id, runtime })),
     ),
   );
   // What belongs to a container that is down must be gone before that is started again.
-  const known = found.flat().filter(({ id }) => ctx.records.get(id));
-  await Promise.all(known.map(({ id, runtime }) => runtime.delete(id)));
+  const known = new Set(found.flat().flatMap(({ id }) => ctx.records.get(id) ?? []));
+  await Promise.all([...known].map((record) => ctx.caretakerOf(record).delete(record.id)));
   return found.flat().filter(({ id }) => !ctx.records.get(id));
 }
 

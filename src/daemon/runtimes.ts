@@ -1,0 +1,56 @@
+import { access, constants } from 'node:fs/promises';
+import type { RuntimeOffer } from '../engine/runtimes.ts';
+import { isleError } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import { createOciRuntime, type OciRuntimeOptions } from '../runtimes/oci/runtime.ts';
+import type { DaemonConfig } from './config.ts';
+
+/** The one list of isolations: the configured OCI runtimes by their names, and those that Isle brings along. */
+export function runtimeOffers(config: DaemonConfig, log: Logger): Record<string, RuntimeOffer> {
+  const { paths, default: defaultName } = config.runtime;
+  const own = ownOffers(config, log);
+  const taken = Object.keys(paths).find((name) => Object.hasOwn(own, name));
+  if (taken !== undefined)
+    throw isleError('invalidConfig', {
+      file: `runtime.paths.${taken}`,
+      message: `the name belongs to Isle's own runtime: give yours another one`,
+    });
+  const offers = {
+    ...Object.fromEntries(Object.entries(paths).map(([name, path]) => [name, ociOffer(config, path, log)])),
+    ...own,
+  };
+  if (!Object.hasOwn(offers, defaultName))
+    throw isleError('invalidConfig', {
+      file: 'runtime.default',
+      message: `no path is given for "${defaultName}"`,
+    });
+  return offers;
+}
+
+/**
+ * Isolations beside the configured ones. Each is made by a factory that throws `unavailable` (what is missing, what to
+ * install) when this host cannot have it; its code is loaded only then.
+ */
+function ownOffers(_config: DaemonConfig, _log: Logger): Record<string, RuntimeOffer> {
+  return {};
+}
+
+function ociOffer(config: DaemonConfig, path: string, log: Logger): RuntimeOffer {
+  return {
+    path,
+    optional: true,
+    async open() {
+      await access(path, constants.X_OK).catch((error: unknown) => {
+        throw isleError('unavailable', { message: `${path} is not installed` }, error);
+      });
+      return await createOciRuntime(ociOptions(config, path, log));
+    },
+  };
+}
+
+/** What everything that stands on an OCI runtime is made from: all of them share one layout below the run root. */
+export function ociOptions(config: DaemonConfig, path: string, log: Logger): OciRuntimeOptions {
+  const { dataRoot, runRoot, instance, runtime } = config;
+  const { conmon, init, seccompProfile } = runtime;
+  return { dataRoot, runRoot, instance, log, config: { runtime: path, conmon, init, seccompProfile } };
+}

@@ -1,0 +1,106 @@
+import { isleError, messageOf } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import { didYouMean } from '../lib/suggest.ts';
+import type { Runtime } from './runtime.ts';
+
+/** An isolation that may be asked for by name: how to make it, when this host has what it needs. */
+export interface RuntimeOffer {
+  /** Its program, for `docker info`. */
+  path: string;
+  /** Throws `unavailable` with what is missing and what to install; is asked again later. */
+  open(): Promise<Runtime>;
+  /** Further facts for `docker info`, such as the accelerator. */
+  status?(): Promise<Record<string, string>>;
+  /** A host without it lacks nothing: no warning. */
+  optional?: boolean;
+}
+
+/** The isolations of this engine by name. One that cannot be had now says why, and is tried again when it is asked for. */
+export class Runtimes {
+  readonly default: string;
+  #offers: Record<string, RuntimeOffer>;
+  #open = new Map<string, Runtime>();
+  #reasons = new Map<string, string>();
+  #log: Logger;
+
+  private constructor(offers: Record<string, RuntimeOffer>, defaultName: string, log: Logger) {
+    this.#offers = offers;
+    this.default = defaultName;
+    this.#log = log;
+  }
+
+  /** Opens what can be had. Throws when the default one cannot. */
+  static async open(
+    offers: Record<string, RuntimeOffer>,
+    defaultName: string,
+    log: Logger,
+  ): Promise<Runtimes> {
+    const runtimes = new Runtimes(offers, defaultName, log);
+    await Promise.all([
+      runtimes.require(defaultName),
+      ...Object.keys(offers).map((name) => runtimes.prepare(name)),
+    ]);
+    return runtimes;
+  }
+
+  get names(): string[] {
+    return Object.keys(this.#offers);
+  }
+
+  /** Those that work here, each once: two names may stand for one. */
+  get available(): Runtime[] {
+    return [...new Set(this.#open.values())];
+  }
+
+  get(name: string): Runtime | undefined {
+    return this.#open.get(name);
+  }
+
+  /** Why `name` cannot be had; undefined when it can. */
+  why(name: string): string | undefined {
+    if (this.#open.has(name)) return undefined;
+    if (!Object.hasOwn(this.#offers, name)) return `no runtime of that name is configured`;
+    return this.#reasons.get(name) ?? 'it has not been made yet';
+  }
+
+  offer(name: string): RuntimeOffer | undefined {
+    return Object.hasOwn(this.#offers, name) ? this.#offers[name] : undefined;
+  }
+
+  /** Throws `unavailable` with the reason. */
+  of(name: string): Runtime {
+    const runtime = this.#open.get(name);
+    if (runtime) return runtime;
+    throw isleError('unavailable', { message: `the runtime ${name} is not available: ${this.why(name)}` });
+  }
+
+  /** Like {@link of}, after another try to make it. */
+  async require(name: string): Promise<Runtime> {
+    if (!Object.hasOwn(this.#offers, name))
+      throw isleError('invalidParameter', {
+        message: `unknown or invalid runtime name: ${name}${didYouMean(name, this.names)} (there are: ${this.names.join(', ')})`,
+      });
+    await this.prepare(name);
+    return this.of(name);
+  }
+
+  /** Tries to make it. A failure is kept as its reason. */
+  async prepare(name: string): Promise<void> {
+    const offer = this.offer(name);
+    if (!offer || this.#open.has(name)) return;
+    try {
+      const runtime = await offer.open();
+      // Somebody else may have been faster.
+      if (this.#open.has(name)) await runtime.close?.();
+      else this.#open.set(name, runtime);
+      this.#reasons.delete(name);
+    } catch (error) {
+      this.#reasons.set(name, messageOf(error));
+      this.#log.debug({ runtime: name, err: error }, `runtime not available: ${messageOf(error)}`);
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.available.map((runtime) => runtime.close?.()));
+  }
+}
