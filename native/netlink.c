@@ -8,15 +8,17 @@
  */
 #include "isle.h"
 #include <arpa/inet.h>
+#include <linux/if_tun.h>
 #include <linux/netlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
-enum step { ENTER = 1, CREATE, HOST, INNER, NETLINK, WRITE, SOCKET, REMOVE };
+enum step { ENTER = 1, CREATE, HOST, INNER, NETLINK, WRITE, SOCKET, REMOVE, TARGET, TAP };
 enum patch { PATCH_INNER_FD = 1, PATCH_IFINDEX };
 enum { MAX_SOCKETS = 4096, RECEIVE_BYTES = 64 * 1024, MAX_RESULT = 64 * 1024 * 1024 };
 
@@ -91,6 +93,13 @@ static int step_enter(struct job *job) {
   if (text(job, path, sizeof path)) return -1;
   snprintf(job->detail, sizeof job->detail, "network namespace %s", path);
   return open_inner(job, path) ? -1 : enter_fd(job->inner);
+}
+
+static int step_target(struct job *job) {
+  char path[PATH_MAX];
+  if (text(job, path, sizeof path)) return -1;
+  snprintf(job->detail, sizeof job->detail, "network namespace %s", path);
+  return open_inner(job, path);
 }
 
 static int step_create(struct job *job) {
@@ -257,6 +266,23 @@ static int step_write(struct job *job) {
   return n == (ssize_t)size ? 0 : fail(n < 0 ? error : EIO);
 }
 
+/* A tap that stays when its descriptor is closed, and that the user `owner` may open by its name. */
+static int step_tap(struct job *job) {
+  struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+  uint32_t owner;
+  if (text(job, request.ifr_name, sizeof request.ifr_name) || word(job, &owner)) return -1;
+  snprintf(job->detail, sizeof job->detail, "/dev/net/tun");
+  int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+  if (fd < 0) return -1;
+  snprintf(job->detail, sizeof job->detail, "tap %s", request.ifr_name);
+  int result = ioctl(fd, TUNSETIFF, &request);
+  if (!result) result = ioctl(fd, TUNSETOWNER, (unsigned long)owner);
+  if (!result) result = ioctl(fd, TUNSETPERSIST, 1UL);
+  int error = errno;
+  close(fd);
+  return result ? fail(error) : 0;
+}
+
 enum socket_flags { HOLD = 1, V6ONLY = 2, LISTEN = 4 };
 
 /*
@@ -315,6 +341,8 @@ static int run_step(struct job *job) {
     case WRITE: return step_write(job);
     case SOCKET: return step_socket(job);
     case REMOVE: return step_remove(job);
+    case TARGET: return step_target(job);
+    case TAP: return step_tap(job);
   }
   return fail(EBADMSG);
 }

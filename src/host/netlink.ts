@@ -151,6 +151,8 @@ export function setDefaultRoute(gateway: Buffer, link: string): Message {
 export interface Link {
   index: number;
   name: string;
+  /** `veth`, `bridge`, `tun`; '' for a device. */
+  kind: string;
   up: boolean;
   mtu: number;
   mac: string;
@@ -171,9 +173,22 @@ export interface LinkStats {
   txDropped: number;
 }
 
+/** Sends the link into the job's inner namespace. EEXIST when that has one of this name. */
+export function moveLink(name: string): Message {
+  const list = [patched(IFLA.netNsFd, 'innerFd')];
+  return message(RTM.newLink, NLM_F.ack, header16(AF.unspec), list, [{ at: 4, value: { ifindexOf: name } }]);
+}
+
+export function dumpLinks(): Message {
+  return message(RTM.getLink, NLM_F.dump, header16(AF.unspec), []);
+}
+
 /** All links of the namespace mounted at `netns`, or of the daemon's own. */
 export async function listLinks(netns?: string): Promise<Link[]> {
-  const reply = await dump(message(RTM.getLink, NLM_F.dump, header16(AF.unspec), []), netns);
+  return readLinks(await dump(dumpLinks(), netns));
+}
+
+export function readLinks(reply: Buffer): Link[] {
   return split(reply)
     .filter(({ type }) => type === RTM.newLink)
     .map(({ body }) => readLink(body));
@@ -278,6 +293,7 @@ function readLink(body: Buffer): Link {
   return {
     index: body.readUInt32LE(4),
     name: readText(found.get(IFLA.ifname)),
+    kind: readText(attributes(found.get(IFLA.linkInfo) ?? Buffer.alloc(0)).get(1)),
     up: (body.readUInt32LE(8) & IFF_UP) !== 0,
     mtu: found.get(IFLA.mtu)?.readUInt32LE(0) ?? 0,
     mac: (found.get(IFLA.address)?.toString('hex') ?? '').replace(/(..)(?=.)/g, '$1:'),

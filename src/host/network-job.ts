@@ -41,6 +41,11 @@ export class NetworkJob {
     return this.#step(1, string(path));
   }
 
+  /** The namespace mounted at `path` becomes the inner one; further steps act where they did before. */
+  target(path: string): this {
+    return this.#step(9, string(path));
+  }
+
   /** Makes a namespace, mounted on the new file `path` (EEXIST when there is one), and goes in. */
   create(path: string): this {
     return this.#step(2, string(path));
@@ -69,6 +74,14 @@ export class NetworkJob {
   /** Sets a file under /proc/sys as the current namespace has it. */
   write(path: string, value: string, options: { optional?: boolean } = {}): this {
     return this.#step(6, string(path), word(options.optional ? 1 : 0), string(value));
+  }
+
+  /**
+   * Makes a tap (with `vnet_hdr`) in the current namespace that stays until it is deleted; the user `owner` of the host
+   * may open it by its name. EBUSY when it exists and is in use; one that is not gets the new owner.
+   */
+  tap(name: string, owner: number): this {
+    return this.#step(10, string(name), word(owner));
   }
 
   /** Binds a non-blocking socket in the current namespace. */

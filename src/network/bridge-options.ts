@@ -1,5 +1,5 @@
 import { isleError } from '../lib/errors.ts';
-import { canonical } from './address.ts';
+import { canonical } from '../lib/address.ts';
 
 /** A bridge network's settings, read from the options Docker's bridge driver knows. */
 export interface BridgeOptions {

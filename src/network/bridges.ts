@@ -11,7 +11,7 @@ import {
 } from '../host/netlink.ts';
 import { NetworkJob } from '../host/network-job.ts';
 import { failpoint } from '../lib/failpoint.ts';
-import { parseAddress, subnetOf, type Subnet } from './address.ts';
+import { parseAddress, subnetOf, type Subnet } from '../lib/address.ts';
 
 /** A bridge as it should be. */
 export interface Bridge {

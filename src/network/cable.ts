@@ -1,6 +1,6 @@
 import { addAddress, addVeth, setDefaultRoute, setLink, setNoIpv6Address, setPort } from '../host/netlink.ts';
 import type { NetworkJob } from '../host/network-job.ts';
-import { parseAddress } from './address.ts';
+import { parseAddress } from '../lib/address.ts';
 
 /** A pod's connection to a bridge: a veth pair, addresses inside. */
 export interface Cable {

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { EndpointSpec } from '../engine/model.ts';
 import { isleError } from '../lib/errors.ts';
 import { newId, shortId } from '../lib/ids.ts';
-import { formatAddress, parseAddress } from './address.ts';
+import { formatAddress, parseAddress } from '../lib/address.ts';
 import { isLinkName } from './bridge-options.ts';
 import { macFor, type Cable } from './cable.ts';
 import { isHostName } from './hosts-file.ts';

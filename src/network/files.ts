@@ -1,6 +1,6 @@
-import { canonical } from './address.ts';
+import { RESOLVER_ADDRESS } from '../lib/resolver-address.ts';
+import { canonical } from '../lib/address.ts';
 import type { NetworkConfig } from './config.ts';
-import { RESOLVER_ADDRESS } from './dns/resolver.ts';
 import { formatHosts, parseExtraHosts } from './hosts-file.ts';
 import { formatResolvConf, type HostResolverSettings } from './host-resolver.ts';
 import type { StoredPod } from './records.ts';

@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
-import { canonical, isLoopback } from './address.ts';
+import { canonical, isLoopback } from '../lib/address.ts';
 
 /** A resolv.conf, as far as it matters here. */
 export interface ResolverSettings {

@@ -1,5 +1,5 @@
 import { isleError } from '../lib/errors.ts';
-import { canonical } from './address.ts';
+import { canonical } from '../lib/address.ts';
 
 export interface HostsFile {
   hostname: string;

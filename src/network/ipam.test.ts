@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseAddress, parseSubnet } from './address.ts';
+import { parseAddress, parseSubnet } from '../lib/address.ts';
 import { Addresses, chooseSubnet, chooseUniqueLocalSubnet, defaultAddressPools, parsePool } from './ipam.ts';
 
 test('addresses go round: a freed one rests as long as others are free', () => {

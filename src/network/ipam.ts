@@ -10,7 +10,7 @@ import {
   toNumber,
   type Family,
   type Subnet,
-} from './address.ts';
+} from '../lib/address.ts';
 import type { IpamPool } from './network.ts';
 
 /** Where subnets nobody chose come from: `base` cut into pieces of prefix length `size`. */

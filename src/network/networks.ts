@@ -1,6 +1,6 @@
 import { isleError } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
-import { formatAddress, parseAddress, parseSubnet, overlaps, toBytes, type Subnet } from './address.ts';
+import { formatAddress, parseAddress, parseSubnet, overlaps, toBytes, type Subnet } from '../lib/address.ts';
 import { parseBridgeOptions, type BridgeOptions } from './bridge-options.ts';
 import type { Bridge } from './bridges.ts';
 import type { NetworkConfig } from './config.ts';

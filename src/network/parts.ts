@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import type { Logger } from '../lib/log.ts';
+import { RESOLVER_ADDRESS } from '../lib/resolver-address.ts';
 import type { Store } from '../lib/table.ts';
-import { isLoopback, parseAddress } from './address.ts';
+import { isLoopback, parseAddress } from '../lib/address.ts';
 import type { NetworkConfig } from './config.ts';
 import { Names } from './dns/names.ts';
-import { Resolver, RESOLVER_ADDRESS } from './dns/resolver.ts';
+import { Resolver } from './dns/resolver.ts';
 import type { Upstream } from './dns/upstream.ts';
 import { upstreamServers, type FileContext } from './files.ts';
 import { Firewall } from './firewall.ts';

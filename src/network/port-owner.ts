@@ -1,5 +1,5 @@
 import { readFile, readdir, readlink } from 'node:fs/promises';
-import { parseAddress } from './address.ts';
+import { parseAddress } from '../lib/address.ts';
 
 /**
  * Which process of the host has a port that cannot be bound, in words for an error message. Walks /proc: for the

@@ -7,7 +7,7 @@ import { NetworkJob } from '../host/network-job.ts';
 import { errnoOf, isIsleError, isleError, messageOf } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import type { Logger } from '../lib/log.ts';
-import { canonical, familyOf, parseAddress } from './address.ts';
+import { canonical, familyOf, parseAddress } from '../lib/address.ts';
 import { describePortOwner } from './port-owner.ts';
 import { PortTable } from './port-table.ts';
 import { proxyTcp, proxyUdp, type Proxy } from './proxy.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseSubnet } from './address.ts';
+import { parseSubnet } from '../lib/address.ts';
 import { PortTable } from './port-table.ts';
 import { networkElements, publicationElement, rulesetScript } from './ruleset.ts';
 

@@ -1,5 +1,5 @@
 import type { ElementChange } from '../host/nftables.ts';
-import { parseAddress, toBytes, type Subnet } from './address.ts';
+import { parseAddress, toBytes, type Subnet } from '../lib/address.ts';
 
 /** What the firewall knows of a network. */
 export interface NetworkRules {

@@ -6,7 +6,7 @@ import { NetworkJob } from '../host/network-job.ts';
 import { errnoOf, isleError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Store } from '../lib/table.ts';
-import { overlaps, type Subnet } from './address.ts';
+import { overlaps, type Subnet } from '../lib/address.ts';
 import { createBridge, hostHasIpv6, hostSubnets, removeBridges, repairBridge, uplinkMtu } from './bridges.ts';
 import type { NetworkConfig } from './config.ts';
 import { linkPrefix } from './endpoints.ts';

@@ -1,5 +1,5 @@
 import { decode, type DecodedPacket } from 'dns-packet';
-import { formatAddress, parseAddress } from '../address.ts';
+import { formatAddress, parseAddress } from '../../lib/address.ts';
 
 export const RCODE = {
   ok: 0,

@@ -14,9 +14,6 @@ import {
 } from './query.ts';
 import { askUpstream, withLength, type Upstream } from './upstream.ts';
 
-/** The resolver's address inside every pod of a user-defined network, as Docker has it. */
-export const RESOLVER_ADDRESS = '127.0.0.11';
-
 const MAX_WAITING_PER_POD = 128;
 const MAX_CONNECTIONS_PER_POD = 32;
 const TCP_IDLE_MS = 10_000;

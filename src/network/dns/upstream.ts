@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { connect } from 'node:net';
 import { NetworkJob } from '../../host/network-job.ts';
-import { familyOf } from '../address.ts';
+import { familyOf } from '../../lib/address.ts';
 import { RCODE, isTruncated, questionEnd, rcodeOf, type Query } from './query.ts';
 
 const UDP_TIMEOUT_MS = 2_500;

@@ -1,0 +1,166 @@
+import { parseAddress } from '../lib/address.ts';
+import { RESOLVER_ADDRESS } from '../lib/resolver-address.ts';
+import { NLM_F, be32, nested, text, type Attribute, type Message } from './netlink-message.ts';
+import {
+  FAMILY,
+  NFT,
+  batch,
+  be16,
+  field,
+  forwardTo,
+  nfMessage,
+  protocolIs,
+  verdict,
+} from './nftables-message.ts';
+
+/** A guest's link as the rules of its pod's namespace know it. */
+export interface GuestPort {
+  /** The pod's interface, and the tap that leads to the guest. */
+  link: string;
+  tap: string;
+  /** The guest's, 6 bytes. */
+  mac: Buffer;
+  /** The guest's own, of 4 and 16 bytes. */
+  addresses: Buffer[];
+  /** From which address it asks the resolver, if it does by this link. */
+  resolverClient?: Buffer;
+}
+
+/**
+ * Rules of a pod's namespace whose network belongs to a guest. Frames go from the one link straight out by the other,
+ * before the namespace's own stack sees them: that answers nobody. What comes from the guest is hostile:
+ *
+ * - It has no other station's address as sender, in Ethernet, ARP, IP and neighbour discovery, and advertises no
+ *   router (RFC 6105), so that it can take no neighbour's place.
+ * - Only IPv4, ARP and IPv6 pass, untagged: nothing that a bridge itself would act on.
+ * - The one thing for the namespace is a question to the resolver.
+ *
+ * What comes to the guest has no loopback address: the guest takes the resolver's answers from one.
+ * Replaces such rules of before.
+ */
+export function guestRules(ports: readonly GuestPort[]): Message[] {
+  const create = NLM_F.create | NLM_F.ack;
+  return batch([
+    nfMessage(NFT.newTable, create, FAMILY.netdev, [text(1, table)]),
+    nfMessage(NFT.delTable, NLM_F.ack, FAMILY.netdev, [text(1, table)]),
+    nfMessage(NFT.newTable, create, FAMILY.netdev, [text(1, table)]),
+    ...ports.flatMap((port) => [
+      ...chain(port.link, toGuest(port)),
+      ...chain(port.tap, [...fromGuest4(port), ...fromGuest6(port)]),
+    ]),
+  ]);
+}
+
+export function removeGuestRules(): Message[] {
+  return batch([nfMessage(NFT.delTable, NLM_F.ack, FAMILY.netdev, [text(1, table)])]);
+}
+
+const table = 'isle_guest';
+
+type Rule = Attribute[];
+
+const etherType = (type: number, equal = true): Rule => field('link', 12, be16(type), equal);
+const etherFrom = (mac: Buffer, equal = true): Rule => field('link', 6, mac, equal);
+const ipFrom = (address: Buffer): Rule => field('network', address.length === 4 ? 12 : 8, address);
+const ETHER = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd };
+const PROTOCOL = { tcp: 6, udp: 17, icmp6: 58 };
+const ICMP6 = { routerAdvertisement: 134, neighbourAdvertisement: 136, redirect: 137 };
+
+function toGuest({ tap }: GuestPort): Rule[] {
+  const loopback = Buffer.from([127]);
+  return [
+    [...etherType(ETHER.ipv4), ...field('network', 12, loopback), verdict('drop')],
+    [...etherType(ETHER.ipv4), ...field('network', 16, loopback), verdict('drop')],
+    ...[ETHER.ipv4, ETHER.arp, ETHER.ipv6].map((type) => [...etherType(type), ...forwardTo(tap)]),
+  ];
+}
+
+function fromGuest4({ link, mac, addresses, resolverClient }: GuestPort): Rule[] {
+  const own = addresses.filter((address) => address.length === 4);
+  const resolver = parseAddress(RESOLVER_ADDRESS)!;
+  const isQuestion = (client: Buffer, protocol: number): Rule => [
+    ...etherType(ETHER.ipv4),
+    ...ipFrom(client),
+    ...field('network', 16, resolver),
+    ...protocolIs(protocol),
+    ...field('transport', 2, be16(53)),
+    verdict('accept'),
+  ];
+  // Ethernet and IPv4, and the sender's addresses of both kinds.
+  const arp = (sender: Buffer): Rule => [
+    ...etherType(ETHER.arp),
+    ...field('network', 0, Buffer.from([0, 1, 8, 0, 6, 4])),
+    ...field('network', 8, Buffer.concat([mac, sender])),
+    ...forwardTo(link),
+  ];
+  const asked = resolverClient
+    ? [PROTOCOL.udp, PROTOCOL.tcp].map((protocol) => isQuestion(resolverClient, protocol))
+    : [];
+  return [
+    [...etherFrom(mac, false), verdict('drop')],
+    ...asked,
+    [...etherType(ETHER.ipv4), ...field('network', 16, Buffer.from([127])), verdict('drop')],
+    ...own.map((address) => [...etherType(ETHER.ipv4), ...ipFrom(address), ...forwardTo(link)]),
+    // No address: it asks whether one is taken (RFC 5227).
+    ...(own.length > 0 ? [...own, Buffer.alloc(4)].map(arp) : []),
+  ];
+}
+
+function fromGuest6({ link, mac, addresses }: GuestPort): Rule[] {
+  const given = addresses.filter((address) => address.length === 16);
+  if (given.length === 0) return [];
+  const own = [...given, linkLocal(mac)];
+  const icmp = (type: number): Rule => [
+    ...etherType(ETHER.ipv6),
+    ...protocolIs(PROTOCOL.icmp6),
+    ...field('transport', 0, Buffer.from([type])),
+  ];
+  return [
+    [...icmp(ICMP6.routerAdvertisement), verdict('drop')],
+    [...icmp(ICMP6.redirect), verdict('drop')],
+    [
+      ...icmp(ICMP6.neighbourAdvertisement),
+      ...own.flatMap((address) => field('transport', 8, address, false)),
+      verdict('drop'),
+    ],
+    ...own.map((address) => [...etherType(ETHER.ipv6), ...ipFrom(address), ...forwardTo(link)]),
+    [
+      ...etherType(ETHER.ipv6),
+      ...ipFrom(Buffer.alloc(16)),
+      ...protocolIs(PROTOCOL.icmp6),
+      ...forwardTo(link),
+    ],
+  ];
+}
+
+/** The address a station gives itself (RFC 4291, appendix A). */
+function linkLocal(mac: Buffer): Buffer {
+  const start = Buffer.from('fe80000000000000', 'hex');
+  const address = Buffer.concat([start, mac.subarray(0, 3), Buffer.from([0xff, 0xfe]), mac.subarray(3)]);
+  address[8]! ^= 2;
+  return address;
+}
+
+/** A chain of what comes in by the link: what no rule takes is dropped. */
+function chain(link: string, rules: Rule[]): Message[] {
+  const INGRESS = 0;
+  const DROP = 0;
+  const hook = [be32(1, INGRESS), be32(2, 0), text(3, link)];
+  const name = `from_${link}`;
+  return [
+    nfMessage(NFT.newChain, NLM_F.create | NLM_F.ack, FAMILY.netdev, [
+      text(1, table),
+      text(3, name),
+      nested(4, hook),
+      be32(5, DROP),
+      text(7, 'filter'),
+    ]),
+    ...rules.map((rule) =>
+      nfMessage(NFT.newRule, NLM_F.create | NLM_F.append | NLM_F.ack, FAMILY.netdev, [
+        text(1, table),
+        text(2, name),
+        nested(4, rule),
+      ]),
+    ),
+  ];
+}
