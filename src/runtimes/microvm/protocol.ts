@@ -11,6 +11,8 @@
  * **Port `isle.workload`** carries the first process's streams between the guest and the shim, which owns the other
  * end for the life of the VM and needs no daemon. Session is 0. Guest to shim: `stdout`, `stderr`, `stdinCredit`,
  * `exit`. Shim to guest: `stdin`, `stdinEnd`, `signal`. Data flows while the reader reads: a full port blocks the writer.
+ * `exit` is the last frame: all output came before it, and what the workload wrote is in the share. The shim may end the VM
+ * at once, or answers `done`, whereupon the guest reboots; without either it does so after ten seconds.
  *
  * **Port `isle.agent`** is the daemon's, which comes and goes. The daemon begins with `hello` and a nonce; the guest
  * answers `welcome` with the same nonce and forgets what it knew of the connection before: sessions that are not
@@ -21,7 +23,10 @@
 export const frameType = {
   /** `nonce` */
   hello: 1,
-  /** `nonce`, `version` (of this protocol), `kernel`, `bootMs` (since the kernel began, milliseconds) */
+  /**
+   * `nonce`, `version` (of this protocol), `kernel`, `bootMs` (since the kernel began, milliseconds), `workload` (`none`,
+   * `starting`, `running`, `ended`: a daemon that comes back may have missed the answer to `run`)
+   */
   welcome: 2,
 
   /** Starts the workload: see `guest-spec.ts`. Answered by `done` when its program was executed, else `failed`. */

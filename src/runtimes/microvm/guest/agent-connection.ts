@@ -13,6 +13,8 @@ export interface Welcome {
   kernel: string;
   /** Milliseconds since its kernel began. */
   bootMs: number;
+  /** What became of a `run` that this guest was sent, perhaps by a daemon that is gone. */
+  workload: 'none' | 'starting' | 'running' | 'ended';
 }
 
 export interface ConnectOptions {
@@ -21,8 +23,15 @@ export interface ConnectOptions {
   signal?: AbortSignal;
 }
 
-/** A `hello` may have met the half of a frame that a former daemon left behind: it is said again. */
-const helloInterval = 2000;
+/**
+ * Milliseconds until a `hello` is said again on a new connection, and between the two: the guest may have got it behind the
+ * half of a frame that a former daemon left, which it forgets when it sees nobody there. Doubles, since most who do not
+ * answer are booting.
+ */
+const patience = 2000;
+const pause = 300;
+
+const workloadStates = ['none', 'starting', 'running', 'ended'] as const;
 
 /**
  * One connection to a guest's agent port, after the greeting. Frames go to `onFrame` in order; when it throws, the guest
@@ -42,8 +51,11 @@ export class AgentConnection {
     const late = AbortSignal.timeout(timeout);
     const ends = signal ? AbortSignal.any([signal, late]) : late;
     try {
-      const socket = await reach(path, ends);
-      return await greet(socket, ends);
+      for (let wait = patience; ; wait *= 2) {
+        const connection = await greet(await reach(path, ends), AbortSignal.timeout(wait), ends);
+        if (connection) return connection;
+        await sleep(pause, undefined, { signal: ends });
+      }
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       if (late.aborted) throw isleError('guestUnresponsive', { what: 'greeting', waited: timeout }, error);
@@ -115,13 +127,15 @@ async function connected(path: string, signal: AbortSignal): Promise<Socket> {
   }
 }
 
-async function greet(socket: Socket, signal: AbortSignal): Promise<AgentConnection> {
+/** Undefined when nothing came until `late`. */
+async function greet(
+  socket: Socket,
+  late: AbortSignal,
+  signal: AbortSignal,
+): Promise<AgentConnection | undefined> {
   const nonce = randomBytes(16).toString('hex');
   const finder = new WelcomeFinder(nonce);
-  const { promise, resolve, reject } = Promise.withResolvers<AgentConnection>();
-  const hello = (): void =>
-    void socket.write(encodeFrame(frameType.hello, 0, encodeFields([['nonce', nonce]])));
-  const timer = setInterval(hello, helloInterval);
+  const { promise, resolve, reject } = Promise.withResolvers<AgentConnection | undefined>();
   const onData = (chunk: Buffer): void => {
     try {
       const found = finder.push(chunk);
@@ -136,21 +150,24 @@ async function greet(socket: Socket, signal: AbortSignal): Promise<AgentConnecti
   const onError = (error: Error): void => reject(isleError('guestGone', { what: error.message }, error));
   const onClose = (): void => reject(isleError('guestGone', { what: 'closed before the guest answered' }));
   const onAbort = (): void => reject(signal.reason);
+  const onLate = (): void => resolve(undefined);
   const detach = (): void => {
-    clearInterval(timer);
     signal.removeEventListener('abort', onAbort);
+    late.removeEventListener('abort', onLate);
     socket.off('data', onData).off('error', onError).off('close', onClose);
   };
   socket.on('data', onData).on('error', onError).on('close', onClose);
   signal.addEventListener('abort', onAbort, { once: true });
+  late.addEventListener('abort', onLate, { once: true });
   if (signal.aborted) onAbort();
-  hello();
+  socket.write(encodeFrame(frameType.hello, 0, encodeFields([['nonce', nonce]])));
+  let connection: AgentConnection | undefined;
   try {
-    return await promise;
-  } catch (error) {
+    connection = await promise;
+    return connection;
+  } finally {
     detach();
-    socket.on('error', () => {}).destroy();
-    throw error;
+    if (!connection) socket.on('error', () => {}).destroy();
   }
 }
 
@@ -160,5 +177,6 @@ function parseWelcome(payload: Buffer): Welcome {
     version: numberOf(fields, 'version'),
     kernel: (fieldOf(fields, 'kernel') ?? '').slice(0, 100),
     bootMs: numberOf(fields, 'bootMs'),
+    workload: workloadStates.find((state) => state === fieldOf(fields, 'workload')) ?? 'none',
   };
 }
