@@ -49,3 +49,7 @@ export async function eachName(
 export function containerPath(name: string): string {
   return `/containers/${encodeURIComponent(name)}`;
 }
+
+export function snapshotsPath(container: string): string {
+  return `/isle/v1${containerPath(container)}/snapshots`;
+}

@@ -125,6 +125,31 @@ export const commands: Readonly<Record<string, Entry>> = {
     group: 'Containers',
     load: () => import('./commands/commit.ts'),
   },
+  clone: {
+    summary: 'Make a container from another one, or from a snapshot of it',
+    group: 'Containers',
+    load: () => import('./commands/clone.ts'),
+  },
+  'snapshot create': {
+    summary: 'Keep what a container has written',
+    group: 'Containers',
+    load: () => import('./commands/snapshot-create.ts'),
+  },
+  'snapshot ls': {
+    summary: 'List the snapshots of a container',
+    group: 'Containers',
+    load: () => import('./commands/snapshot-ls.ts'),
+  },
+  'snapshot restore': {
+    summary: 'Make a container what it was',
+    group: 'Containers',
+    load: () => import('./commands/snapshot-restore.ts'),
+  },
+  'snapshot rm': {
+    summary: 'Remove snapshots of a container',
+    group: 'Containers',
+    load: () => import('./commands/snapshot-rm.ts'),
+  },
   'container prune': {
     summary: 'Remove all stopped containers',
     group: 'Containers',
@@ -341,6 +366,11 @@ export const aliases: Readonly<Record<string, string>> = {
   'image list': 'images',
   'image rm': 'rmi',
   'image remove': 'rmi',
+  // Incus's words.
+  copy: 'clone',
+  'snapshot list': 'snapshot ls',
+  'snapshot delete': 'snapshot rm',
+  'snapshot remove': 'snapshot rm',
   'volume list': 'volume ls',
   'volume remove': 'volume rm',
   'network list': 'network ls',
@@ -368,6 +398,7 @@ export const aliases: Readonly<Record<string, string>> = {
     'diff',
     'export',
     'commit',
+    'clone',
   ]),
   ...forms('image', ['pull', 'push', 'tag', 'history', 'save', 'load', 'import']),
 };
@@ -379,6 +410,7 @@ export const groups: Readonly<Record<string, string>> = {
   volume: 'Manage volumes',
   network: 'Manage networks',
   system: 'Manage the engine',
+  snapshot: 'Manage snapshots of containers',
 };
 
 /** Commands of Docker's that Isle does not have yet, so that the answer is not a guess at a typo. */

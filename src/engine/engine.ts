@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { HostFacts } from '../host/facts.ts';
 import type { Images } from '../images/images.ts';
 import type { Attachment, NetworkRecord, NetworkSpec, InterfaceStats } from '../network/network.ts';
+import type { SavedRoot } from '../storage/snapshots.ts';
 import type { Events } from './events.ts';
 import type { Container, ContainerSpec, EndpointSpec, Health, Resources, RestartPolicy } from './model.ts';
 import type { Exit, ExecSession, RuntimeStats, Streams, TerminalSize } from './runtime.ts';
@@ -13,6 +14,7 @@ import type { Exit, ExecSession, RuntimeStats, Streams, TerminalSize } from './r
 export interface Engine {
   readonly containers: Containers;
   readonly execs: Execs;
+  readonly snapshots: ContainerSnapshots;
   readonly images: Images;
   readonly networks: Networks;
   readonly volumes: Volumes;
@@ -63,8 +65,8 @@ export interface Containers {
   changes(id: string): Promise<{ path: string; kind: 0 | 1 | 2 }[]>;
   /** Memory of everything it needs on the host. Throws `notRunning`. */
   footprint(id: string): Promise<Footprint>;
-  /** Bytes of the writable layer, and of the whole root. */
-  size(id: string): Promise<{ rw: number; root: number }>;
+  /** Bytes of the writable layer, of the whole root, and of all snapshots. */
+  size(id: string): Promise<{ rw: number; root: number; saved: number }>;
 
   /** `docker cp`: see PathStat; all paths are resolved inside the container's root by the kernel. */
   statPath(id: string, path: string): Promise<PathStat>;
@@ -78,6 +80,37 @@ export interface Containers {
   ): Promise<void>;
   export(id: string): Promise<Readable>;
   commit(id: string, options: CommitOptions): Promise<{ imageId: string }>;
+}
+
+/** Copies of what containers have written (not of their volumes and binds), and containers made from such copies. */
+export interface ContainerSnapshots {
+  /** `name` absent: the next free `snap0`, `snap1`, …. Throws `savedNameInUse`, `diskFull`. */
+  take(container: string, options: { name?: string; comment: string }): Promise<TakenSnapshot>;
+  /** Oldest first. */
+  list(container: string): ContainerSnapshot[];
+  /**
+   * Throws `noSuchSaved`, and `conflict` for one that runs unless `restart`: then it is stopped (`timeout` as for stop) and
+   * started again.
+   */
+  restore(container: string, name: string, options: { restart: boolean; timeout?: number }): Promise<void>;
+  remove(container: string, name: string): Promise<void>;
+  /** Throws `nameInUse`, and `conflict` when `ports` are wanted that the source has on the host. */
+  clone(container: string, options: CloneOptions): Promise<{ id: string; warnings: string[] }>;
+}
+
+export type ContainerSnapshot = SavedRoot;
+
+export interface TakenSnapshot extends ContainerSnapshot {
+  /** Milliseconds for which the container was frozen; 0 when it did not run. */
+  pausedMs: number;
+}
+
+export interface CloneOptions {
+  name?: string;
+  /** Absent: as it is now. */
+  snapshot?: string;
+  /** Whether the published ports are taken over. */
+  ports: boolean;
 }
 
 export interface LogOptions {

@@ -9,7 +9,11 @@ export type Intent =
   | { kind: 'start'; id: string }
   /** The record is gone; its directories are not yet. */
   | { kind: 'sweep'; id: string; volumes: string[] }
-  | { kind: 'volume'; id: string };
+  | { kind: 'volume'; id: string }
+  /** Frozen for a moment, to be copied. */
+  | { kind: 'hold'; id: string }
+  /** Stopped to be restored, and to be started again. */
+  | { kind: 'restore'; id: string };
 
 export class Intents {
   #table: Table<Intent>;

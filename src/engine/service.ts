@@ -14,6 +14,7 @@ import { Intents } from './intents.ts';
 import { NetworkService } from './networks/service.ts';
 import { KeyedQueue } from './queue.ts';
 import { recover } from './recovery/recover.ts';
+import { SnapshotService } from './snapshots/service.ts';
 import { SystemService } from './system.ts';
 import { VolumeService } from './volumes/service.ts';
 import { withImageEvents } from './image-events.ts';
@@ -27,6 +28,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   return {
     containers: new ContainerService(ctx),
     execs: ctx.execs,
+    snapshots: new SnapshotService(ctx),
     images: withImageEvents(ctx),
     networks: new NetworkService(ctx),
     volumes: ctx.volumes,

@@ -93,6 +93,7 @@ export async function runScript(daemon: TestDaemon, model: Model, remote: Remote
   await becomes('web', 'kill', 'exited', 137);
   await throwAway(daemon, model);
   if (remote.patient) await sleep(1500); // logs are looked at once a second
+  await snapshots(daemon, model);
   await daemon.ok('PUT', '/containers/web/archive?path=/', Buffer.alloc(1024));
   await model.during(
     ['committed:latest'],
@@ -137,6 +138,30 @@ async function load(daemon: TestDaemon, model: Model): Promise<void> {
     ['loaded:latest'],
     () => daemon.ok('POST', '/images/load?quiet=1', dockerArchive(image, 'loaded:latest')),
     () => void model.images.add('loaded:latest'),
+  );
+}
+
+/** One that runs and one that does not are saved, restored and cloned. */
+async function snapshots(daemon: TestDaemon, model: Model): Promise<void> {
+  const post = (path: string, body: Body = {}) => daemon.ok('POST', `/isle/v1/containers/${path}`, body);
+  await post('plain/snapshots', { Name: 'a' });
+  await model.during(
+    ['plain'],
+    () => post('plain/snapshots/a/restore', { Restart: true, Timeout: 5 }),
+    () => void model.containers.set('plain', { phase: 'running' }),
+  );
+  await post('web/snapshots', { Name: 'b' });
+  await post('web/snapshots/b/restore');
+  await model.during(
+    ['twin'],
+    () => post('web/clone', { Name: 'twin', Snapshot: 'b' }),
+    () => void model.containers.set('twin', { phase: 'created' }),
+  );
+  await daemon.ok('DELETE', '/isle/v1/containers/web/snapshots/b');
+  await model.during(
+    ['twin'],
+    () => daemon.ok('DELETE', '/containers/twin?force=1&v=1'),
+    () => void model.containers.delete('twin'),
   );
 }
 

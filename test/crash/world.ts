@@ -43,6 +43,9 @@ export function readWorld(daemon: TestDaemon): World {
     rows: {
       intents: keys('intents'),
       snapshots: keys('snapshots'),
+      saved: table<{ saved?: { name: string }[] }>('snapshots')
+        .flatMap(([id, { saved = [] }]) => saved.map(({ name }) => `${id}/${name}`))
+        .sort(),
       volumes: keys('volumes'),
       layers: keys('layers').map(hex).sort(),
       blobs: keys('blobs').map(hex).sort(),
@@ -81,6 +84,9 @@ export function readWorld(daemon: TestDaemon): World {
       bundles: list(join(runRoot, 'containers')),
       stateDirs: list(join(dataRoot, 'containers')),
       snapshots: list(join(dataRoot, 'snapshots')),
+      saved: list(join(dataRoot, 'snapshots')).flatMap((id) =>
+        savedIn(join(dataRoot, 'snapshots', id, 'saved')).map((name) => `${id}/${name}`),
+      ),
       volumes: list(join(dataRoot, 'volumes')),
       layers: list(join(dataRoot, 'layers')),
       blobs: list(join(dataRoot, 'blobs/sha256')),
@@ -102,6 +108,11 @@ export function readWorld(daemon: TestDaemon): World {
   };
 }
 
+/** Half-made ones too: their names begin with a dot. */
+function savedIn(path: string): string[] {
+  return existsSync(path) ? readdirSync(path).sort() : [];
+}
+
 /**
  * What database and host disagree on, one line each. Prepared namespaces of the pool belong to no pod: there may be
  * more namespaces and links than pods have, never fewer.
@@ -121,6 +132,7 @@ export function disagreements({ rows, containers, host }: World): string[] {
     ...different('directories of containers', ids, host.stateDirs!),
     ...different('rows of snapshots', ids, rows.snapshots!),
     ...different('directories of snapshots', ids, host.snapshots!),
+    ...different('saved roots', rows.saved!, host.saved!),
     ...different('volumes', rows.volumes!, host.volumes!),
     ...different('layers', rows.layers!, host.layers!),
     ...different('blobs', rows.blobs!, host.blobs!),

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -47,6 +47,9 @@ test('on a full disk everything that needs room fails with its name, and leaves 
   const full = new RegExp(`no space left on the disk that holds .*`);
   await assert.rejects(snapshots.prepare('second', chainId), full);
   await assert.rejects(volumes.create('new'), full);
+  await assert.rejects(snapshots.save('box', 'saved'), full);
+  await assert.rejects(snapshots.cloneFrom({ id: 'box' }, 'second'), full);
+  assert.deepEqual(snapshots.saved('box'), []);
   await assert.rejects(
     images.load(Readable.from([shipped]), () => undefined),
     full,
@@ -60,6 +63,30 @@ test('on a full disk everything that needs room fails with its name, and leaves 
   rmSync(join(root, 'filler'), { recursive: true });
   await snapshots.prepare('second', chainId);
   await volumes.create('new');
+});
+
+test('a disk that gets full while a root is copied leaves neither a copy nor a half-restored root', async (t) => {
+  const { root, fill, snapshots } = await setUp(t);
+  await snapshots.prepare('box', undefined);
+  const rootfs = await snapshots.mount('box');
+  writeFileSync(join(rootfs, 'small'), 'then');
+  await snapshots.save('box', 'then');
+  writeFileSync(join(rootfs, 'big'), Buffer.alloc(8 << 20, 1));
+  await snapshots.save('box', 'big');
+  const full = /no space left on the disk/;
+  await assert.rejects(snapshots.save('box', 'again'), full);
+  await assert.rejects(snapshots.cloneFrom({ id: 'box' }, 'clone'), full);
+  await snapshots.unmount('box');
+  await assert.rejects(snapshots.restore('box', 'big'), full);
+  assert.equal(readFileSync(join(await snapshots.mount('box'), 'small'), 'utf8'), 'then');
+  await snapshots.unmount('box');
+  assert.deepEqual(readdirSync(join(root, 'snapshots/box/saved')).sort(), ['big', 'then']);
+  assert.deepEqual(readdirSync(join(root, 'snapshots')).sort(), ['.empty', 'box']);
+  fill();
+  await snapshots.removeSaved('box', 'big');
+  await snapshots.settled();
+  await snapshots.restore('box', 'then');
+  assert.deepEqual(readdirSync(join(root, 'snapshots/box/upper')), ['small']);
 });
 
 test('removing works on a full disk', async (t) => {

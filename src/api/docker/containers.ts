@@ -11,6 +11,7 @@ import { parseContainer, parseContainerName } from './create/parse-container.ts'
 import { parseResources, parseRestartPolicy } from './create/parse-resources.ts';
 import { networkLookup } from './network-lookup.ts';
 import { renderContainer } from './render-container.ts';
+import { renderSnapshot } from '../isle/render-snapshot.ts';
 import { renderContainerSummary } from './render-container-summary.ts';
 
 /** Create, look at, change, remove. */
@@ -34,7 +35,14 @@ export function containerRoutes(engine: Engine, config: ApiConfig): Route[] {
       async handle(call) {
         const container = containers.get(call.param('id'));
         const size = call.query.flag('size') ? await containers.size(container.id) : undefined;
-        return json(renderContainer(container, networkLookup(engine, call.version), config.dataRoot, size));
+        const rendered = renderContainer(
+          container,
+          networkLookup(engine, call.version),
+          config.dataRoot,
+          size,
+        );
+        const snapshots = engine.snapshots.list(container.id).map(renderSnapshot);
+        return json({ ...rendered, ...(snapshots.length > 0 && { Snapshots: snapshots }) });
       },
     },
     {

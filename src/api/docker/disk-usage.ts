@@ -52,11 +52,11 @@ async function imageUsage(
 async function containerUsage(engine: Engine, version: ApiVersion): Promise<object[]> {
   const lookup = networkLookup(engine, version);
   return await Promise.all(
-    engine.containers
-      .list()
-      .map(async (container) =>
-        renderContainerSummary(container, lookup, await engine.containers.size(container.id)),
-      ),
+    engine.containers.list().map(async (container) => {
+      const { rw, root, saved } = await engine.containers.size(container.id);
+      // What its removal would free: its snapshots too.
+      return renderContainerSummary(container, lookup, { rw: rw + saved, root: root + saved });
+    }),
   );
 }
 

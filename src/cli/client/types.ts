@@ -98,3 +98,12 @@ export interface VersionBody {
   BuildTime?: string;
   Components?: { Name: string; Version: string; Details?: Record<string, string> }[];
 }
+
+/** A snapshot of a container, of Isle's own API. */
+export interface SnapshotBody {
+  Name: string;
+  CreatedAt: string;
+  Comment: string;
+  Size: number;
+  Inodes: number;
+}

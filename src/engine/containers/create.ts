@@ -58,7 +58,7 @@ export async function createContainer(
       state: freshState(),
       revision: 1,
     };
-    await make(ctx, record, mounts);
+    await makeContainer(ctx, record, mounts);
     return { id, warnings };
   } catch (error) {
     ctx.records.release(reserved, id);
@@ -66,14 +66,21 @@ export async function createContainer(
   }
 }
 
-async function make(ctx: EngineContext, record: ContainerRecord, mounts: ResolvedMounts): Promise<void> {
+/** All that a new record needs on the disk, and the record itself. `makeRoot`: instead of an empty root over the image. */
+export async function makeContainer(
+  ctx: EngineContext,
+  record: ContainerRecord,
+  mounts: ResolvedMounts,
+  makeRoot: () => Promise<void> = () =>
+    ctx.snapshots.prepare(record.id, record.chainId, { volatile: record.spec.autoRemove }),
+): Promise<void> {
   const { id } = record;
   await using undo = new Rollback();
   ctx.intents.add({ kind: 'create', id, volumes: mounts.anonymous });
   undo.add('intent', () => ctx.intents.done('create', id));
   failpoint('engine.create.begin');
   await inParallel<[void, void, void]>(
-    makeSnapshot(ctx, record, undo),
+    makeSnapshot(ctx, id, makeRoot, undo),
     makeStateDir(ctx, id, undo),
     makeVolumes(ctx, record, mounts, undo),
   );
@@ -91,12 +98,13 @@ async function make(ctx: EngineContext, record: ContainerRecord, mounts: Resolve
 
 async function makeSnapshot(
   ctx: EngineContext,
-  { id, chainId, spec }: ContainerRecord,
+  id: string,
+  makeRoot: () => Promise<void>,
   undo: Rollback,
 ): Promise<void> {
   undo.add('snapshot', () => ctx.snapshots.remove(id));
   failpoint('engine.prepare.before');
-  await ctx.snapshots.prepare(id, chainId, { volatile: spec.autoRemove });
+  await makeRoot();
   failpoint('engine.prepare.after');
 }
 
@@ -208,7 +216,7 @@ function checkPlatform({ image: reference, platform }: ContainerSpec, image: Ima
   throw isleError('imagePlatform', { ref: reference, has, wanted: platform });
 }
 
-function freshState(): ContainerRecord['state'] {
+export function freshState(): ContainerRecord['state'] {
   return {
     phase: 'created',
     pid: 0,

@@ -1,4 +1,5 @@
 import { finished, type Readable } from 'node:stream';
+import { isleError } from '../../lib/errors.ts';
 import type { EngineContext } from '../context.ts';
 import { isRunning } from './records.ts';
 
@@ -40,6 +41,21 @@ export class Roots {
       await this.#leave(id);
       throw error;
     }
+  }
+
+  /**
+   * Runs `work` while the root of a container that does not run is not mounted and nobody can look into it. The caller
+   * holds the container's queue. Throws `conflict` when somebody looks into it now.
+   */
+  async alone<T>(id: string, work: () => Promise<T>): Promise<T> {
+    return await this.#ctx.queue.run(`root:${id}`, async () => {
+      if (this.#users.has(id))
+        throw isleError('conflict', {
+          message: `files of container ${id} are being copied or exported: try again when that is done`,
+        });
+      await this.#ctx.snapshots.unmount(id);
+      return await work();
+    });
   }
 
   async #enter(id: string): Promise<string> {

@@ -141,10 +141,11 @@ export class ContainerService implements Containers {
     return changesOf(this.#ctx, reference);
   }
 
-  async size(reference: string): Promise<{ rw: number; root: number }> {
+  async size(reference: string): Promise<{ rw: number; root: number; saved: number }> {
     const { id, imageId } = this.#ctx.records.find(reference);
     const { bytes } = await this.#ctx.snapshots.usage(id);
-    return { rw: bytes, root: bytes + this.#imageSize(imageId) };
+    const saved = this.#ctx.snapshots.saved(id).reduce((sum, one) => sum + one.bytes, 0);
+    return { rw: bytes, root: bytes + this.#imageSize(imageId), saved };
   }
 
   statPath(id: string, path: string): Promise<PathStat> {

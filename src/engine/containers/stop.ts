@@ -64,6 +64,22 @@ export async function restartContainer(
   options: StopOptions,
 ): Promise<void> {
   const { id } = ctx.records.find(reference);
+  const record = await endForRestart(ctx, id, options);
+  await ctx.queue.run(id, async () => {
+    const current = ctx.records.find(id);
+    if (isRunning(current.state)) return;
+    ctx.restarts.reset(id);
+    await launch(ctx, current, { restartCount: 0, stoppedByUser: false });
+  });
+  publishContainer(ctx, ctx.records.get(id) ?? record, 'restart');
+}
+
+/** The first half of a restart: neither the restart policy nor auto-remove has a say in this end. */
+export async function endForRestart(
+  ctx: EngineContext,
+  id: string,
+  options: StopOptions,
+): Promise<ContainerRecord> {
   const signal =
     options.signal === undefined || options.signal === '' ? undefined : parseSignal(options.signal);
   await ctx.starts.giveUp(id);
@@ -75,13 +91,7 @@ export async function restartContainer(
     live.endRequested = true;
     await endProcess(ctx, record, live, signal ?? stopSignalOf(record), options.timeout);
   }
-  await ctx.queue.run(id, async () => {
-    const current = ctx.records.find(id);
-    if (isRunning(current.state)) return;
-    ctx.restarts.reset(id);
-    await launch(ctx, current, { restartCount: 0, stoppedByUser: false });
-  });
-  publishContainer(ctx, ctx.records.get(id) ?? record, 'restart');
+  return record;
 }
 
 export async function killContainer(

@@ -13,6 +13,8 @@ import type { EngineContext } from '../context.ts';
 import { zeroTime } from '../model.ts';
 import type { Exit, Recovered, Runtime } from '../runtime.ts';
 import { runningPods } from '../pods.ts';
+import { letGo } from '../snapshots/hold.ts';
+import { comeUpAgain } from '../snapshots/restore.ts';
 import { now } from '../time.ts';
 
 /**
@@ -28,6 +30,7 @@ export async function recover(ctx: EngineContext): Promise<void> {
   await Promise.all([ctx.network.recover(runningPods(ctx)), unmountIdle(ctx)]);
   await Promise.all([undoIntents(ctx), ...found.map(({ record, state }) => settleEnded(ctx, record, state))]);
   const strangers = await idleWorkloads(ctx);
+  for (const { kind, id } of ctx.intents.all()) if (kind === 'restore') comeUpAgain(ctx, id);
   ctx.background.run('sweeping leftovers', () => sweepUnknown(ctx, strangers));
   comeBack(ctx, new Set(up.map(({ id }) => id)));
 }
@@ -117,6 +120,10 @@ async function undoIntents(ctx: EngineContext): Promise<void> {
           if (!ctx.volumes.has(intent.id)) await ctx.volumeFiles.remove(intent.id);
           ctx.intents.done('volume', intent.id);
           return;
+        case 'hold':
+          return letGo(ctx, intent.id);
+        case 'restore':
+          return; // when it is known what still runs
         case 'start':
           return; // settled with its container
       }
