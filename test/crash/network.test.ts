@@ -3,15 +3,18 @@ import { globSync, readFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { unwireGuest, wireGuest } from '../../src/host/guest-link.ts';
 import { listLinks } from '../../src/host/netlink.ts';
 import { run } from '../../src/host/run.ts';
 import { linkPrefix } from '../../src/network/endpoints.ts';
-import type { Network } from '../../src/network/network.ts';
+import type { Attachment, Endpoint, Network } from '../../src/network/network.ts';
 import { crashAt, failAt } from '../fixtures/network-crash.ts';
 import { inPod } from '../fixtures/network.ts';
 
-/** Every failpoint of the room, read from its sources. */
-const points = globSync('src/network/**/*.ts', { cwd: join(import.meta.dirname, '../..') }).flatMap((file) =>
+/** Every failpoint of the room and of the wiring of guests, read from their sources. */
+const points = globSync(['src/network/**/*.ts', 'src/host/guest*.ts'], {
+  cwd: join(import.meta.dirname, '../..'),
+}).flatMap((file) =>
   [...readFileSync(join(import.meta.dirname, '../..', file), 'utf8').matchAll(/failpoint\('([^']+)'\)/g)].map(
     (match) => match[1]!,
   ),
@@ -72,6 +75,7 @@ async function check(network: Network, instance: string, root: string, running: 
   for (const id of ['p1', 'p2', 'p3'])
     assert.equal(network.attachment(id) !== undefined, running.includes(id), id);
   const pods = running.map((id) => network.attachment(id)!);
+  await checkGuest(pods.find(({ podId }) => podId === 'p2'));
   for (const pod of pods) {
     const gateway = pod.endpoints[0]!.ipv4?.gateway;
     if (gateway) assert.equal((await inPod(pod, 'ping', '-c1', '-W9', gateway)).code, 0, pod.podId);
@@ -81,6 +85,18 @@ async function check(network: Network, instance: string, root: string, running: 
   const links = (await listLinks()).filter(({ name }) => name.startsWith(linkPrefix(instance)));
   const cables = pods.flatMap((pod) => pod.endpoints).filter(({ interfaceName }) => interfaceName !== '');
   assert.equal(links.length, cables.length, 'one link for each endpoint');
+}
+
+/** However far its wiring had come: it gets whole, and can be given back. */
+async function checkGuest(pod: Attachment | undefined): Promise<void> {
+  if (pod === undefined) return;
+  const [link, ...more] = await wireGuest(pod.netnsPath!, { owner: 1_531_072 });
+  const [{ ipv4, macAddress }] = pod.endpoints as [Endpoint];
+  assert.deepEqual(more, []);
+  assert.equal(link!.macAddress, macAddress);
+  assert.deepEqual(link!.addresses, [`${ipv4!.address}/${ipv4!.prefixLength}`]);
+  assert.deepEqual(link!.routes[0], { destination: '0.0.0.0/0', gateway: ipv4!.gateway });
+  await unwireGuest(pod.netnsPath!);
 }
 
 async function kernelState(instance: string, root: string): Promise<unknown> {
