@@ -31,8 +31,21 @@ export function runtimeOffers(config: DaemonConfig, log: Logger): Record<string,
  * Isolations beside the configured ones. Each is made by a factory that throws `unavailable` (what is missing, what to
  * install) when this host cannot have it; its code is loaded only then.
  */
-function ownOffers(_config: DaemonConfig, _log: Logger): Record<string, RuntimeOffer> {
-  return {};
+function ownOffers(config: DaemonConfig, log: Logger): Record<string, RuntimeOffer> {
+  return { system: systemOffer(config, log) };
+}
+
+/** Stands on crun: it alone mounts the unified hierarchy of a hybrid host inside. */
+function systemOffer(config: DaemonConfig, log: Logger): RuntimeOffer {
+  const path = config.runtime.paths.crun ?? '/usr/bin/crun';
+  return {
+    path,
+    async open() {
+      await installed(path);
+      const { createSystemRuntime } = await import('../runtimes/system/runtime.ts');
+      return await createSystemRuntime(ociOptions(config, path, log));
+    },
+  };
 }
 
 function ociOffer(config: DaemonConfig, path: string, log: Logger): RuntimeOffer {
@@ -40,12 +53,16 @@ function ociOffer(config: DaemonConfig, path: string, log: Logger): RuntimeOffer
     path,
     optional: true,
     async open() {
-      await access(path, constants.X_OK).catch((error: unknown) => {
-        throw isleError('unavailable', { message: `${path} is not installed` }, error);
-      });
+      await installed(path);
       return await createOciRuntime(ociOptions(config, path, log));
     },
   };
+}
+
+async function installed(path: string): Promise<void> {
+  await access(path, constants.X_OK).catch((error: unknown) => {
+    throw isleError('unavailable', { message: `${path} is not installed` }, error);
+  });
 }
 
 /** What everything that stands on an OCI runtime is made from: all of them share one layout below the run root. */

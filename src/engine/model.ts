@@ -283,7 +283,7 @@ export interface Container {
   process: { path: string; args: string[]; env: string[]; cwd: string; user: string };
   /** Nobody named a command, and the runtime starts the init it finds: `process` says which one usually is. */
   bootsInit?: boolean;
-  /** Merged from the image when the spec did not say. */
+  /** Merged from the image when the spec did not say. '': what the runtime's `ending` says. */
   stopSignal: string;
   healthcheck?: HealthCheck;
   exposedPorts: PortKey[];

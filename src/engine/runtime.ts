@@ -38,6 +38,12 @@ export interface Runtime {
   /** Resolves when the workload has ended and its output has been drained to the log. Any number may wait. */
   wait(id: string): Promise<Exit>;
 
+  /**
+   * How the workload wants to be asked to end, where neither image nor user says: its init's own signal, and the
+   * seconds that may take. Absent or undefined: SIGTERM, and the engine's default.
+   */
+  ending?(id: string): Promise<Ending | undefined>;
+
   /** Runs another process inside. Throws `commandNotFound`, `commandNotExecutable`, `invalidParameter`. */
   exec(id: string, exec: ExecSpec): Promise<ExecSession>;
 
@@ -96,6 +102,15 @@ export interface Exit {
   finishedAt: string;
   /** What ended it when it did not end itself: a kernel that panicked, a monitor that was killed. For people. */
   reason?: string;
+  /** Its own init asked for that: what runs a distribution can be switched off and restarted from inside. */
+  power?: 'off' | 'reboot';
+}
+
+export interface Ending {
+  /** A number. */
+  signal: number;
+  /** seconds */
+  timeout: number;
 }
 
 /** What the engine must know of an isolation before it asks for something, instead of its name. */

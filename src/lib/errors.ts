@@ -114,6 +114,10 @@ export const catalogue = {
     400,
     'failed to create task for container: exec: "{command}": executable file not found in $PATH',
   ],
+  noInit: [
+    400,
+    'the image has no init at {path}, so it cannot boot as a system: use an image with one (on Debian the package systemd-sysv), name a command to run instead, or leave out --runtime system',
+  ],
   commandNotExecutable: [400, 'failed to create task for container: exec: "{command}": permission denied'],
 
   guestUnresponsive: [

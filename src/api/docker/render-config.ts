@@ -33,7 +33,7 @@ export function renderConfig(container: Container, version: ApiVersion): object 
     ...(version < 44 && spec.macAddress && { MacAddress: spec.macAddress }),
     OnBuild: null,
     Labels: container.labels,
-    ...((spec.stopSignal ?? container.stopSignal) !== 'SIGTERM' && {
+    ...(!['SIGTERM', ''].includes(spec.stopSignal ?? container.stopSignal) && {
       StopSignal: spec.stopSignal ?? container.stopSignal,
     }),
     ...(spec.stopTimeout !== undefined && { StopTimeout: spec.stopTimeout }),

@@ -52,7 +52,7 @@ export async function endContainer(
   await live.once('die', async () => publishEnd(ctx, before, exit));
   await live.once('release', () => release(ctx, before));
   const ranFor = performance.now() - live.startedAt;
-  const delay = live.restarting ? undefined : ctx.restarts.next(before, exit.code, ranFor, live.endRequested);
+  const delay = live.restarting ? undefined : ctx.restarts.next(before, exit, ranFor, live.endRequested);
   const removes = before.spec.autoRemove && !live.restarting && delay === undefined;
   const ended = ctx.records.changeState(id, {
     phase: delay === undefined ? 'exited' : 'restarting',
@@ -61,6 +61,8 @@ export async function endContainer(
     error: exit.reason ?? '',
     oomKilled: exit.oomKilled,
     finishedAt: exit.finishedAt,
+    // Switched off from inside is as good as stopped from outside.
+    ...(exit.power === 'off' && { stoppedByUser: true }),
   });
   if (removes) await removeNow(ctx, ended, { volumes: true, reason: exit.reason });
   else if (delay === undefined)

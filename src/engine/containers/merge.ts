@@ -46,7 +46,7 @@ export function mergeImage(
       cwd: spec.workingDir || '/',
       user: spec.user,
     },
-    stopSignal: asked.stopSignal || image.stopSignal || 'SIGTERM',
+    stopSignal: asked.stopSignal || image.stopSignal || (bootsInit ? '' : 'SIGTERM'),
     healthcheck: mergeHealth(asked.healthcheck, image.healthcheck),
     exposedPorts: mergePorts(asked, image),
     labels: { ...image.labels, ...asked.labels },

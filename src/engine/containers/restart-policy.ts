@@ -1,4 +1,5 @@
 import type { RestartPolicy } from '../model.ts';
+import type { Exit } from '../runtime.ts';
 
 /** Milliseconds: `docker-engine-api.md`, restart policies. */
 const firstDelay = 100;
@@ -9,6 +10,8 @@ const goodRun = 10_000;
 export interface RestartQuestion {
   policy: RestartPolicy;
   exitCode: number;
+  /** What its own init asked for. */
+  power?: Exit['power'];
   /** Restarts by the policy since the user last started it. */
   restartCount: number;
   stoppedByUser: boolean;
@@ -20,7 +23,10 @@ export interface RestartQuestion {
 
 /** The delay (milliseconds) before the restart, or undefined when there shall be none. */
 export function restartDelay(question: RestartQuestion): number | undefined {
-  if (question.stoppedByUser || !wanted(question)) return undefined;
+  if (question.stoppedByUser || question.power === 'off') return undefined;
+  // A system that restarts itself does so whatever the policy says, as a machine would.
+  if (question.power === 'reboot') return firstDelay;
+  if (!wanted(question)) return undefined;
   const last = question.ranFor >= goodRun ? 0 : question.lastDelay;
   return last === 0 ? firstDelay : Math.min(last * 2, longestDelay);
 }

@@ -1,5 +1,6 @@
 import { messageOf } from '../../lib/errors.ts';
 import type { EngineContext } from '../context.ts';
+import type { Exit } from '../runtime.ts';
 import type { ContainerRecord } from './record.ts';
 import { restartDelay } from './restart-policy.ts';
 import { launch } from './start.ts';
@@ -15,10 +16,16 @@ export class Restarts {
   }
 
   /** The delay (milliseconds) before the policy brings it up again, or undefined. */
-  next(record: ContainerRecord, exitCode: number, ranFor: number, endRequested: boolean): number | undefined {
+  next(
+    record: ContainerRecord,
+    exit: Pick<Exit, 'code' | 'power'>,
+    ranFor: number,
+    endRequested: boolean,
+  ): number | undefined {
     const delay = restartDelay({
       policy: record.spec.restartPolicy,
-      exitCode,
+      exitCode: exit.code,
+      power: exit.power,
       restartCount: record.state.restartCount,
       stoppedByUser: endRequested,
       ranFor,
@@ -75,7 +82,7 @@ export class Restarts {
     const record = records.get(id);
     if (!record) return;
     const counted = records.changeState(id, { restartCount });
-    const delay = this.next(counted, record.state.exitCode, 0, record.state.stoppedByUser);
+    const delay = this.next(counted, { code: record.state.exitCode }, 0, record.state.stoppedByUser);
     if (delay === undefined)
       return waiters.exited(id, { code: record.state.exitCode, error: record.state.error });
     records.changeState(id, { phase: 'restarting' });

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isleError } from '../../lib/errors.ts';
 import type { EngineContext } from '../context.ts';
+import type { Ending } from '../runtime.ts';
 import { longestTimer } from '../time.ts';
 import { publishContainer } from './events.ts';
 import type { LiveContainer } from './live.ts';
@@ -39,7 +40,7 @@ export async function stopContainer(
   if (!isRunning(current.state) || !live) return false;
   live.endRequested = true;
   ctx.records.changeState(id, { stoppedByUser: true });
-  await endProcess(ctx, current, live, signal ?? stopSignalOf(current), options.timeout);
+  await endProcess(ctx, current, live, { ...options, signal });
   const after = ctx.records.get(id) ?? current;
   publishContainer(ctx, after, 'stop');
   return true;
@@ -89,7 +90,7 @@ export async function endForRestart(
   if (isRunning(record.state) && live) {
     live.restarting = true;
     live.endRequested = true;
-    await endProcess(ctx, record, live, signal ?? stopSignalOf(record), options.timeout);
+    await endProcess(ctx, record, live, { ...options, signal });
   }
   return record;
 }
@@ -110,7 +111,7 @@ export async function killContainer(
       message: `cannot kill container: ${reference}: container ${id} is not running`,
     });
   }
-  const ends = signal === sigkill || signal === stopSignalOf(record);
+  const ends = signal === sigkill || signal === (await endingOf(ctx, record)).signal;
   if (ends) {
     live.endRequested = true;
     ctx.records.changeState(id, { stoppedByUser: true });
@@ -138,11 +139,12 @@ async function endProcess(
   ctx: EngineContext,
   record: ContainerRecord,
   live: LiveContainer,
-  signal: number,
-  timeout: number | undefined,
+  asked: { signal: number | undefined; timeout?: number },
 ): Promise<void> {
   const { id } = record;
-  const seconds = timeout ?? record.spec.stopTimeout ?? ctx.defaults.stopTimeout;
+  const ending = await endingOf(ctx, record);
+  const signal = asked.signal ?? ending.signal;
+  const seconds = asked.timeout ?? record.spec.stopTimeout ?? ending.timeout;
   publishContainer(ctx, record, 'kill', { signal: String(signal) });
   await trySignal(ctx, record, signal);
   await wakeFrozen(ctx, id);
@@ -193,10 +195,23 @@ async function wakeFrozen(ctx: EngineContext, id: string): Promise<void> {
   publishContainer(ctx, record, 'unpause');
 }
 
-function stopSignalOf(record: ContainerRecord): number {
+/** What the container says, else what its runtime knows of its init, else Docker's usual. */
+async function endingOf(ctx: EngineContext, record: ContainerRecord): Promise<Ending> {
+  const own = await ctx
+    .runtimeOf(record)
+    .ending?.(record.id)
+    .catch(() => undefined); // It ended meanwhile.
+  return {
+    signal: signalOf(record.stopSignal) ?? own?.signal ?? sigterm,
+    timeout: Math.max(own?.timeout ?? 0, ctx.defaults.stopTimeout),
+  };
+}
+
+/** Undefined for an image's StopSignal that names none. */
+function signalOf(text: string): number | undefined {
   try {
-    return parseSignal(record.stopSignal);
+    return text === '' ? undefined : parseSignal(text);
   } catch {
-    return sigterm; // an image's StopSignal that names no signal
+    return undefined;
   }
 }

@@ -6,6 +6,8 @@ export type CgroupMode = 'v2' | 'v1' | 'hybrid';
 /** The host's control groups. Paths are absolute in the tree: `/isle/<container id>`. */
 export interface Cgroups {
   readonly mode: CgroupMode;
+  /** Where the unified hierarchy is mounted, with controllers or (on a hybrid host) without. */
+  readonly unified?: string;
   /** Names of the usable controllers, as the kernel gives them (`cpu`, `memory`, …). */
   readonly controllers: ReadonlySet<string>;
   cgroup(path: string): Cgroup;

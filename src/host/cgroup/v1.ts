@@ -38,6 +38,7 @@ export function openV1(layout: V1Layout): Cgroups {
   const ahead = new MoveAhead(directory, controller);
   return {
     mode,
+    unified: layout.unified,
     prepareMove: () => ahead.prepare(),
     controllers: new Set(layout.controllers.keys()),
     cgroup: (path) => new CgroupV1(layout, path),

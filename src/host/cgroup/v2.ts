@@ -24,6 +24,7 @@ export async function openV2(root = '/sys/fs/cgroup'): Promise<Cgroups> {
   const ahead = new MoveAhead(root, '');
   return {
     mode: 'v2',
+    unified: root,
     prepareMove: () => ahead.prepare(),
     controllers,
     cgroup: (path) => new CgroupV2(root, path),

@@ -6,6 +6,7 @@ import type { Cgroup } from '../../host/cgroup/cgroup.ts';
 import { AttachHub } from './attach.ts';
 import type { NumberFile, NumberFiles } from './number-files.ts';
 import { wasOomKilled } from './oom.ts';
+import { endOf } from './power.ts';
 import type { RunRecord } from './record.ts';
 
 export interface ContainerOptions {
@@ -91,7 +92,7 @@ export class Container {
     const file = await exits.next(this.id, lost.signal).catch(() => this.#orphaned(exits));
     this.#ended = true;
     return {
-      code: file.value & 0xff,
+      ...endOf(file.value & 0xff, this.record),
       oomKilled: await wasOomKilled(this.bundle, this.cgroup),
       finishedAt: file.writtenAt,
     };

@@ -4,6 +4,7 @@ import type { Cgroups } from '../../host/cgroup/cgroup.ts';
 import { detectCgroups } from '../../host/cgroup/detect.ts';
 import { bootId } from '../../host/process.ts';
 import type { Logger } from '../../lib/log.ts';
+import type { Dressing } from './dressing.ts';
 import { hostLimits } from './host-limits.ts';
 import { type Layout, layoutOf } from './layout.ts';
 import { NumberFiles } from './number-files.ts';
@@ -28,6 +29,8 @@ export interface OciRuntimeOptions {
   instance: string;
   config: OciConfig;
   log: Logger;
+  /** Absent: plain containers. */
+  dressing?: Dressing;
 }
 
 /** What a runtime works with; looked up once. */

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Resources, Ulimit } from '../../engine/model.ts';
-import type { Workload } from '../../engine/runtime.ts';
+import type { Ending, Workload } from '../../engine/runtime.ts';
 import { errnoOf } from '../../lib/errors.ts';
 import type { OciSpec } from './spec-types.ts';
 
@@ -25,11 +25,18 @@ export interface RunRecord {
   apparmorProfile?: string;
   groupAdd: string[];
   ulimits: Ulimit[];
+  /** Of what boots an init. */
+  ending?: Ending;
   /** Limits in force. */
   resources: Resources;
 }
 
-export function recordOf(workload: Workload, spec: OciSpec, bootId: string): RunRecord {
+export function recordOf(
+  workload: Workload,
+  spec: OciSpec,
+  bootId: string,
+  ending: Ending | undefined,
+): RunRecord {
   const { capabilities, noNewPrivileges, apparmorProfile } = spec.process;
   return {
     version: 1,
@@ -46,6 +53,7 @@ export function recordOf(workload: Workload, spec: OciSpec, bootId: string): Run
     apparmorProfile,
     groupAdd: workload.groupAdd,
     ulimits: workload.ulimits,
+    ...(ending && { ending }),
     resources: workload.resources,
   };
 }

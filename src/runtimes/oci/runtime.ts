@@ -2,12 +2,14 @@ import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Resources } from '../../engine/model.ts';
 import type {
+  Ending,
   ExecSession,
   ExecSpec,
   Exit,
   Recovered,
   Runtime,
   RuntimeStats,
+  RuntimeTraits,
   Streams,
   TerminalSize,
   Workload,
@@ -22,6 +24,7 @@ import { type Monitor, MonitorFailure, type MonitorTools, startMonitor } from '.
 import { Container, type ContainerOptions } from './container.ts';
 import { reopenLogFile, resizeTerminal } from './control.ts';
 import { checkWorkingDirectory } from './cwd-guard.ts';
+import { type Dressing, plain } from './dressing.ts';
 import { startExec } from './exec.ts';
 import { openGate } from './gate.ts';
 import { type OciConfig, type OciRuntimeOptions, openParts, type Parts } from './parts.ts';
@@ -42,21 +45,27 @@ export async function createOciRuntime(options: OciRuntimeOptions): Promise<OciR
 }
 
 export class OciRuntime implements Runtime {
-  readonly name = 'oci';
-  readonly traits = { ownKernel: false, idMap: false, bootsInit: false };
+  readonly name: string;
+  readonly traits: RuntimeTraits;
   #parts: Parts;
+  #dressing: Dressing;
   #containers = new Map<string, Container>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#dressing = parts.dressing ?? plain;
+    this.name = this.#dressing.name;
+    this.traits = this.#dressing.traits;
   }
 
   anticipate(): void {
     void this.#parts.cgroups.prepareMove();
   }
 
-  async create(workload: Workload): Promise<void> {
+  async create(asked: Workload): Promise<void> {
     const { layout, host, filters, log } = this.#parts;
+    const dressed = await this.#dressing.dress(asked, host);
+    const { workload } = dressed;
     const { id } = workload;
     const bundle = layout.bundle(id);
     const cgroup = layout.cgroup(id, workload.cgroupParent);
@@ -67,12 +76,13 @@ export class OciRuntime implements Runtime {
       (path) => readRootFile(workload.rootfs, path),
       this.#sharedMemory(workload),
     );
+    dressed.change?.(spec);
     const keepFilter = this.#parts.tools.kind === 'crun' ? await filters.apply(spec) : undefined;
     await using undo = new Rollback();
     failpoint('runtime.bundle.before');
     await makeBundle(bundle, id);
     undo.add('bundle', () => this.delete(id));
-    const record = recordOf(workload, spec, this.#parts.boot);
+    const record = recordOf(workload, spec, this.#parts.boot, dressed.ending);
     await Promise.all([
       writeFile(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 }),
       writeRecord(bundle, record),
@@ -93,6 +103,7 @@ export class OciRuntime implements Runtime {
       });
     this.#watch({ id, record, pid: monitor.pid, startTime, monitorEnded: monitor.ended });
     if (spec.process.cwd !== '/') checkWorkingDirectory(monitor.pid, workload.cwd);
+    await dressed.created?.(cgroup);
     undo.keep();
     keepFilter?.(join(layout.state, id)).catch((error: unknown) =>
       log.warn({ err: error }, 'cannot keep the compiled seccomp filter'),
@@ -115,6 +126,10 @@ export class OciRuntime implements Runtime {
 
   async wait(id: string): Promise<Exit> {
     return await (await this.#get(id)).exit;
+  }
+
+  async ending(id: string): Promise<Ending | undefined> {
+    return (await this.#get(id)).record.ending;
   }
 
   async exec(id: string, exec: ExecSpec): Promise<ExecSession> {

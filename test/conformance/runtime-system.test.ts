@@ -1,0 +1,4 @@
+import { systemFixture } from '../fixtures/oci.ts';
+import { runtimeConformance } from './runtime.ts';
+
+runtimeConformance('system', systemFixture);
