@@ -70,6 +70,19 @@ static inline void isle_done(struct isle_op *op, int64_t result) {
     op->number = result;
 }
 
+/*
+ * A short-lived child for what a threaded process cannot do: it shares our memory, and waits until it is ended. `flags` are
+ * those of clone(2); `run` may do something first, and then has to wait too.
+ */
+struct isle_child {
+  pid_t pid;
+  char *stack;
+};
+int isle_child_start(struct isle_child *child, int flags, int (*run)(void *), void *data);
+/* A descriptor of one of its namespaces, by its name in /proc/PID/ns. */
+int isle_child_open(const struct isle_child *child, const char *name);
+void isle_child_end(struct isle_child *child);
+
 /* One per source file with calls; called from addon.c. */
 void isle_init_mount(napi_env env, napi_value exports);
 void isle_init_at(napi_env env, napi_value exports);

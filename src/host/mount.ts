@@ -12,6 +12,7 @@ interface Calls {
   ): Promise<void>;
   umount(path: string, flags: number): Promise<void>;
   overlayByFd(target: string, lowers: string, options: string, flags: number): Promise<void>;
+  mountInNetwork(netns: string, type: string, target: string, flags: number): Promise<void>;
   overlayMapped(
     target: string,
     layers: string,
@@ -49,6 +50,7 @@ const calls = nativeCalls<Calls>()(
   'umount',
   'overlayByFd',
   'overlayMapped',
+  'mountInNetwork',
   'bindTree',
   'mountSetattr',
 );
@@ -86,6 +88,11 @@ export function mount(
   data: string | null = null,
 ): Promise<void> {
   return calls.mount(source, target, type, flags, data);
+}
+
+/** Mounts a file system (sysfs) as it is in the network namespace at the path `netns`. */
+export function mountInNetwork(netns: string, type: string, target: string, flags: number): Promise<void> {
+  return calls.mountInNetwork(netns, type, target, flags);
 }
 
 export interface OverlayOptions {

@@ -46,9 +46,12 @@ export class NetworkJob {
     return this.#step(9, string(path));
   }
 
-  /** Makes a namespace, mounted on the new file `path` (EEXIST when there is one), and goes in. */
-  create(path: string): this {
-    return this.#step(2, string(path));
+  /**
+   * Makes a namespace, mounted on the new file `path` (EEXIST when there is one), and goes in. `ownUser`: it belongs to a
+   * new user namespace, whose maps are still to be written (see `usernsOfNetwork`).
+   */
+  create(path: string, { ownUser = false }: { ownUser?: boolean } = {}): this {
+    return this.#step(2, string(path), word(ownUser ? 1 : 0));
   }
 
   /** Further steps act in the daemon's own namespace. */

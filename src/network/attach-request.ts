@@ -5,7 +5,7 @@ import { parseDnsServer } from './files.ts';
 import { isHostName, parseExtraHosts } from './hosts-file.ts';
 import type { AttachRequest } from './network.ts';
 import type { LiveNetwork } from './networks.ts';
-import type { SlotNeed } from './slots.ts';
+import type { SlotKindName } from './slots.ts';
 
 export interface WantedEndpoint {
   network: LiveNetwork;
@@ -13,7 +13,7 @@ export interface WantedEndpoint {
 }
 
 /** The prepared namespace that fits best. */
-export function needOf(wanted: WantedEndpoint[]): SlotNeed {
+export function kindOf(wanted: WantedEndpoint[]): SlotKindName {
   const [first] = wanted;
   const bridges = wanted.filter(({ network }) => network.record.driver === 'bridge');
   if (first && first.network.record.builtIn && bridges.length > 0 && !first.spec.macAddress) {

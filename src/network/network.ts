@@ -116,6 +116,11 @@ export interface AttachRequest {
   dnsOptions: string[];
   extraHosts: string[];
   sysctls: Record<string, string>;
+  /**
+   * The namespace belongs to a user namespace of its own (and not to the host's), which has no maps yet: whoever is root in
+   * it may configure it.
+   */
+  ownUser?: boolean;
 }
 
 export interface Attachment {

@@ -5,7 +5,7 @@ import { deleteLink, listLinks } from '../host/netlink.ts';
 import { isleError } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import { Rollback } from '../lib/rollback.ts';
-import { checkRequest, needOf, type WantedEndpoint } from './attach-request.ts';
+import { checkRequest, kindOf, type WantedEndpoint } from './attach-request.ts';
 import { layCable, routeThrough } from './cable.ts';
 import type { Names } from './dns/names.ts';
 import type { Resolver } from './dns/resolver.ts';
@@ -221,8 +221,8 @@ export class Pods {
   ): Promise<StoredPod> {
     const { records, directory, host, resolver } = this.#options;
     const isHost = wanted.some(({ network }) => network.record.driver === 'host');
-    const need = isHost ? undefined : needOf(wanted);
-    const slot = need === undefined ? undefined : await this.#options.slots.take(need);
+    const ownUser = request.ownUser ?? false;
+    const slot = isHost ? undefined : await this.#options.slots.take({ kind: kindOf(wanted), ownUser });
     if (slot) undo.add('namespace', () => this.#discard(slot));
     // A network may have been removed while a namespace was made.
     for (const { network } of wanted) this.#options.networks.get(network.record.id);

@@ -134,7 +134,7 @@ class KernelNetwork implements Network {
     await this.#parts.withdrawals.settled();
     await this.#removeLeftovers();
     await Promise.all(alive.map((pod) => this.#resume(pod)));
-    void this.#parts.slots.fill('default');
+    void this.#parts.slots.fill({ kind: 'default', ownUser: false });
   }
 
   async close(): Promise<void> {

@@ -14,7 +14,13 @@ import { NamespacePool, type Slot } from './namespace-pool.ts';
 import type { LiveNetwork, Networks } from './networks.ts';
 
 /** What a pod needs of its namespace: a cable to the default network, the resolver, or nothing. */
-export type SlotNeed = 'default' | 'resolver' | 'plain';
+export type SlotKindName = 'default' | 'resolver' | 'plain';
+
+export interface SlotNeed {
+  kind: SlotKindName;
+  /** Whether it belongs to a user namespace of its own. */
+  ownUser: boolean;
+}
 
 export interface SlotsOptions {
   networks: Networks;
@@ -25,35 +31,61 @@ export interface SlotsOptions {
   log: Logger;
 }
 
-/** The pools of prepared namespaces, one for each need. The last two are filled once somebody has had the need. */
+/** A namespace to be made: its name, and the job that begins it. */
+interface Opening {
+  namespace: string;
+  job(): NetworkJob;
+}
+
+/** The pools of prepared namespaces, one for each need. All but the first are filled once somebody has had the need. */
 export class Slots {
   readonly #options: SlotsOptions;
-  readonly #pools: Record<SlotNeed, NamespacePool>;
+  readonly #pools: Record<'host' | 'own', Record<SlotKindName, NamespacePool>>;
 
   constructor(options: SlotsOptions) {
     this.#options = options;
-    const { directory, log, size } = options;
-    const pool = (build: (namespace: string) => Promise<Slot>, keep: number): NamespacePool =>
-      new NamespacePool({
-        directory,
-        log,
-        kind: { size: keep, build, release: (slot) => this.release(slot) },
-      });
-    this.#pools = {
-      default: pool((namespace) => this.#buildDefault(namespace), size),
-      resolver: pool((namespace) => this.#buildResolver(namespace), Math.ceil(size / 2)),
-      plain: pool((namespace) => this.#buildPlain(namespace), Math.ceil(size / 2)),
-    };
+    this.#pools = { host: this.#poolsOf(false), own: this.#poolsOf(true) };
   }
 
   /** Waits only when the pool is empty. */
   take(need: SlotNeed): Slot | Promise<Slot> {
-    const pool = this.#pools[need];
+    const pool = this.#pool(need);
     return pool.take() ?? pool.build();
   }
 
   fill(need: SlotNeed): Promise<void> {
-    return this.#pools[need].fill();
+    return this.#pool(need).fill();
+  }
+
+  #pool({ kind, ownUser }: SlotNeed): NamespacePool {
+    return this.#pools[ownUser ? 'own' : 'host'][kind];
+  }
+
+  #poolsOf(ownUser: boolean): Record<SlotKindName, NamespacePool> {
+    const { directory, log, size } = this.#options;
+    const pool = (build: (open: Opening) => Promise<Slot>, keep: number): NamespacePool =>
+      new NamespacePool({
+        directory,
+        log,
+        kind: {
+          size: keep,
+          build: (namespace) =>
+            build({
+              namespace,
+              job: () => openNamespace(new NetworkJob(), join(directory, namespace), { ownUser }),
+            }),
+          release: (slot) => this.release(slot),
+        },
+      });
+    return {
+      default: pool((open) => this.#buildDefault(open), size),
+      resolver: pool((open) => this.#buildResolver(open), Math.ceil(size / 2)),
+      plain: pool((open) => this.#buildPlain(open), Math.ceil(size / 2)),
+    };
+  }
+
+  #all(): NamespacePool[] {
+    return [this.#pools.host, this.#pools.own].flatMap((pools) => Object.values(pools));
   }
 
   /** Gives back what a slot holds in this process. */
@@ -66,15 +98,15 @@ export class Slots {
 
   /** Namespaces and links that are nobody's yet. */
   async prepared(): Promise<Slot[]> {
-    return (await Promise.all(Object.values(this.#pools).map((pool) => pool.settled()))).flat();
+    return (await Promise.all(this.#all().map((pool) => pool.settled()))).flat();
   }
 
   async close(): Promise<void> {
-    await Promise.all(Object.values(this.#pools).map((pool) => pool.close()));
+    await Promise.all(this.#all().map((pool) => pool.close()));
   }
 
-  async #buildDefault(namespace: string): Promise<Slot> {
-    const { networks, directory, instance, host } = this.#options;
+  async #buildDefault({ namespace, job: open }: Opening): Promise<Slot> {
+    const { networks, instance, host } = this.#options;
     const network = networks.builtIn('bridge');
     const slot = takeAddresses(network, namespace, newHostLink(instance));
     try {
@@ -90,7 +122,7 @@ export class Slots {
       };
       const gateways = [network.ipv4?.gateway, network.ipv6?.gateway].filter((one) => one !== undefined);
       failpoint('network.slot.before');
-      const job = layCable(openNamespace(new NetworkJob(), join(directory, namespace)), cable);
+      const job = layCable(open(), cable);
       await routeThrough(job, cable.interfaceName, gateways).run();
       failpoint('network.slot.after');
       return slot;
@@ -101,9 +133,9 @@ export class Slots {
     }
   }
 
-  async #buildResolver(namespace: string): Promise<Slot> {
+  async #buildResolver({ namespace, job: open }: Opening): Promise<Slot> {
     const port = newResolverPort();
-    const job = openNamespace(new NetworkJob(), join(this.#options.directory, namespace));
+    const job = open();
     let slot: Slot | undefined;
     try {
       failpoint('network.slot.resolver.before');
@@ -118,10 +150,10 @@ export class Slots {
     }
   }
 
-  async #buildPlain(namespace: string): Promise<Slot> {
+  async #buildPlain({ namespace, job: open }: Opening): Promise<Slot> {
     try {
       failpoint('network.slot.plain.before');
-      await openNamespace(new NetworkJob(), join(this.#options.directory, namespace)).run();
+      await open().run();
       failpoint('network.slot.plain.after');
       return { namespace, hostLinks: [] };
     } catch (error) {

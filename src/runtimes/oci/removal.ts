@@ -7,7 +7,7 @@ import { failpoint } from '../../lib/failpoint.ts';
 import type { Container } from './container.ts';
 import type { Layout } from './layout.ts';
 import { removeTree } from './remove-tree.ts';
-import { unmountSharedMemory } from './shared-memory.ts';
+import { unstageAll } from './staging.ts';
 import { processesOf } from './monitor-process.ts';
 
 /** Milliseconds for a killed container's monitor to write its exit. */
@@ -52,7 +52,7 @@ export async function removeFiles(layout: Layout, id: string, cgroup: Cgroup): P
   const usual = cgroup.path === layout.cgroup(id, '');
   const removed = cgroup.remove();
   if (!usual) await removed;
-  await unmountSharedMemory(layout.bundle(id));
+  await unstageAll(layout.bundle(id));
   await Promise.all([
     removed,
     ...[join(layout.state, id), layout.bundle(id)].map(removeTree),

@@ -5,23 +5,30 @@ import { errnoOf, isleError } from '../../lib/errors.ts';
 import { initTarget } from './spec-process.ts';
 import type { OciMount } from './spec-types.ts';
 
-/**
- * Every mount of a workload in the order to make them: defaults that nothing replaces, then the asked-for ones.
- * `sharedMemory` is the directory that becomes /dev/shm when that is shared with other workloads.
- */
+/** Directories of ours that take the place of file systems which the OCI runtime would make. */
+export interface StagedPaths {
+  dev?: string;
+  sys?: string;
+  /** What becomes /dev/shm when that is shared with other workloads. */
+  shm?: string;
+}
+
+/** Every mount of a workload in the order to make them: defaults that nothing replaces, then the asked-for ones. */
 export async function mountsOf(
   workload: Workload,
   initPath: string,
-  sharedMemory: string | undefined,
+  staged: StagedPaths,
 ): Promise<OciMount[]> {
   const wanted = workload.mounts.map((mount) => ({ mount, target: targetOf(mount.target) }));
   const taken = new Set(wanted.map(({ target }) => target));
   const ownDev = taken.has('/dev');
-  const defaults = defaultMounts(workload, sharedMemory).filter(
+  const defaults = defaultMounts(workload, staged).filter(
     ({ destination }) => !taken.has(destination) && !(ownDev && destination.startsWith('/dev/')),
   );
   wanted.sort((a, b) => depth(a.target) - depth(b.target));
-  const asked = await Promise.all(wanted.map(({ mount, target }) => ociMount(mount, target)));
+  const asked = await Promise.all(
+    wanted.map(({ mount, target }) => ociMount(mount, target, workload.idMap !== undefined)),
+  );
   if (workload.init) {
     await checkInit(initPath);
     asked.push({
@@ -48,24 +55,33 @@ export function rootPropagation(mounts: WorkloadMount[]): string | undefined {
   return undefined;
 }
 
-function defaultMounts(workload: Workload, sharedMemory: string | undefined): OciMount[] {
+function defaultMounts(workload: Workload, staged: StagedPaths): OciMount[] {
   const locked = ['nosuid', 'noexec', 'nodev'];
   const access = workload.privileged ? 'rw' : 'ro';
   const list: OciMount[] = [
     { destination: '/proc', type: 'proc', source: 'proc', options: locked },
-    {
-      destination: '/dev',
-      type: 'tmpfs',
-      source: 'tmpfs',
-      options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
-    },
+    staged.dev === undefined
+      ? {
+          destination: '/dev',
+          type: 'tmpfs',
+          source: 'tmpfs',
+          options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
+        }
+      : { destination: '/dev', type: 'bind', source: staged.dev, options: ['bind', 'rprivate', 'nosuid'] },
     {
       destination: '/dev/pts',
       type: 'devpts',
       source: 'devpts',
       options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
     },
-    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...locked, access] },
+    staged.sys === undefined
+      ? { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...locked, access] }
+      : {
+          destination: '/sys',
+          type: 'bind',
+          source: staged.sys,
+          options: ['bind', 'rprivate', ...locked, access],
+        },
     {
       destination: '/sys/fs/cgroup',
       type: 'cgroup',
@@ -74,7 +90,7 @@ function defaultMounts(workload: Workload, sharedMemory: string | undefined): Oc
     },
   ];
   list.push({ destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: locked });
-  const shared = workload.ipc === 'host' ? '/dev/shm' : sharedMemory;
+  const shared = workload.ipc === 'host' ? '/dev/shm' : staged.shm;
   if (shared !== undefined)
     list.push({ destination: '/dev/shm', type: 'bind', source: shared, options: ['rbind', ...locked] });
   else if (workload.ipc !== 'none')
@@ -87,8 +103,8 @@ function defaultMounts(workload: Workload, sharedMemory: string | undefined): Oc
   return list;
 }
 
-async function ociMount(mount: WorkloadMount, target: string): Promise<OciMount> {
-  return mount.type === 'tmpfs' ? tmpfs(mount, target) : await bind(mount, target);
+async function ociMount(mount: WorkloadMount, target: string, mapped: boolean): Promise<OciMount> {
+  return mount.type === 'tmpfs' ? tmpfs(mount, target) : await bind(mount, target, mapped);
 }
 
 function tmpfs(mount: WorkloadMount, target: string): OciMount {
@@ -108,11 +124,12 @@ function tmpfs(mount: WorkloadMount, target: string): OciMount {
   };
 }
 
-async function bind(mount: WorkloadMount, target: string): Promise<OciMount> {
+async function bind(mount: WorkloadMount, target: string, mapped: boolean): Promise<OciMount> {
   if (!mount.source.startsWith('/') || mount.source.includes('\0'))
     throw invalid(`invalid mount source "${mount.source}" for ${target}: it must be an absolute path`);
+  let info: Awaited<ReturnType<typeof stat>>;
   try {
-    await stat(mount.source);
+    info = await stat(mount.source);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR')
       throw invalid(
@@ -123,6 +140,8 @@ async function bind(mount: WorkloadMount, target: string): Promise<OciMount> {
   }
   const options = [mount.nonRecursive ? 'bind' : 'rbind', mount.propagation ?? 'rprivate'];
   if (mount.readOnly) options.push(mount.recursiveReadOnly && !mount.nonRecursive ? 'rro' : 'ro');
+  // A device node of the host's lies where owners cannot be translated; its mode says who may use it.
+  if (mapped && (info.isFile() || info.isDirectory())) options.push('idmap');
   return {
     destination: target,
     type: 'bind',

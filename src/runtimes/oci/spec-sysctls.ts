@@ -18,12 +18,17 @@ const networkDefaults = {
   'net.ipv4.ping_group_range': '0 2147483647',
 };
 
+/** The same where only these groups exist. */
+function networkDefaultsOf({ idMap }: Workload): Record<string, string> {
+  return idMap ? { ...networkDefaults, 'net.ipv4.ping_group_range': `0 ${idMap.size - 1}` } : networkDefaults;
+}
+
 /**
  * The sysctls to set, with Docker's defaults. One that is not namespaced, or whose namespace is the host's, would
  * change the host: refused.
  */
 export function sysctlsOf(workload: Workload): Record<string, string> {
-  const result: Record<string, string> = workload.netns === undefined ? {} : { ...networkDefaults };
+  const result: Record<string, string> = workload.netns === undefined ? {} : { ...networkDefaultsOf(workload) };
   for (const [name, value] of Object.entries(workload.sysctls)) {
     checkText(name, value);
     checkNamespace(name, workload);

@@ -40,12 +40,15 @@ export interface OciMount {
 }
 
 export interface OciNamespace {
-  type: 'pid' | 'network' | 'ipc' | 'uts' | 'mount' | 'cgroup';
+  type: 'pid' | 'network' | 'ipc' | 'uts' | 'mount' | 'cgroup' | 'user';
   path?: string;
 }
 
 export interface OciLinux {
   namespaces: OciNamespace[];
+  /** Of the user namespace among them. */
+  uidMappings?: OciIdMapping[];
+  gidMappings?: OciIdMapping[];
   cgroupsPath: string;
   devices: OciDevice[];
   resources: OciResources;
@@ -54,6 +57,12 @@ export interface OciLinux {
   maskedPaths: string[];
   readonlyPaths: string[];
   seccomp?: OciSeccomp;
+}
+
+export interface OciIdMapping {
+  containerID: number;
+  hostID: number;
+  size: number;
 }
 
 export interface OciDevice {

@@ -4,15 +4,17 @@ import { isleError } from '../../lib/errors.ts';
 import type { HostLimits } from './host-limits.ts';
 import { capabilitiesOf } from './spec-capabilities.ts';
 import { devicesOf } from './spec-devices.ts';
-import { mountsOf, rootPropagation } from './spec-mounts.ts';
-import { namespacesOf } from './spec-namespaces.ts';
+import { mountsOf, rootPropagation, type StagedPaths } from './spec-mounts.ts';
+import { mappingsOf, namespacesOf } from './spec-namespaces.ts';
 import { processOf } from './spec-process.ts';
 import { resourcesOf } from './spec-resources.ts';
 import { customProfile, type SeccompProfiles } from './spec-seccomp.ts';
 import { parseSecurityOptions, type SecurityHost, type SecurityOptions } from './spec-security.ts';
 import { sysctlsOf } from './spec-sysctls.ts';
 import type { OciSeccomp, OciSpec } from './spec-types.ts';
-import { lookUpUser, type RootFileReader } from './spec-user.ts';
+import { type ContainerUser, lookUpUser, type RootFileReader } from './spec-user.ts';
+
+import type { UserNamespace } from './user-namespace.ts';
 
 /** What the generator needs to know of the host; looked up once. */
 export interface SpecHost {
@@ -33,17 +35,19 @@ export async function specOf(
   cgroupsPath: string,
   host: SpecHost,
   read: RootFileReader,
-  sharedMemory?: string,
+  staged: StagedPaths = {},
+  userns?: UserNamespace,
 ): Promise<OciSpec> {
   const security = parseSecurityOptions(workload.securityOpt, workload.privileged, host.security);
   const granted = capabilitiesOf(workload, host.capabilities);
   const [user, mounts, { devices, rules }, resources, seccomp] = await Promise.all([
     lookUpUser(workload.user, workload.groupAdd, read),
-    mountsOf(workload, host.initPath, sharedMemory),
+    mountsOf(workload, host.initPath, staged),
     devicesOf(workload),
     resourcesOf(workload.resources, host.limits),
     seccompOf(security, granted, host.seccomp),
   ]);
+  checkIds(user, workload);
   const spec: OciSpec = {
     ociVersion: '1.0.2',
     process: processOf(workload, user, granted, security, host.limits),
@@ -51,7 +55,7 @@ export async function specOf(
     mounts,
     annotations: annotationsOf(workload),
     linux: {
-      namespaces: namespacesOf(workload),
+      namespaces: namespacesOf(workload, userns),
       cgroupsPath,
       devices,
       resources: { ...resources, devices: rules },
@@ -64,10 +68,21 @@ export async function specOf(
     if (workload.hostname !== '') spec.hostname = name('hostname', workload.hostname, 64);
     if (workload.domainname !== '') spec.domainname = name('domain name', workload.domainname, 64);
   }
+  if (userns) spec.linux.uidMappings = spec.linux.gidMappings = mappingsOf(userns);
   const propagation = rootPropagation(workload.mounts);
   if (propagation !== undefined) spec.linux.rootfsPropagation = propagation;
   if (seccomp) spec.linux.seccomp = seccomp;
   return spec;
+}
+
+/** The kernel would say EINVAL, and only when the process is to start. */
+function checkIds({ uid, gid, additionalGids }: ContainerUser, { idMap }: Workload): void {
+  if (!idMap) return;
+  const wrong = [uid, gid, ...additionalGids].find((id) => id >= idMap.size);
+  if (wrong !== undefined)
+    throw isleError('invalidParameter', {
+      message: `id ${wrong} does not exist in the container's user namespace, which has ${idMap.size}: use --userns=host, or --userns=auto:size=${wrong + 1}`,
+    });
 }
 
 async function seccompOf(

@@ -1,0 +1,118 @@
+import { constants } from 'node:fs';
+import { mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { IdMap } from '../../engine/runtime.ts';
+import { MS, mount, mountInNetwork, unmount } from '../../host/mount.ts';
+import { must, openTree, tree } from '../../host/tree.ts';
+import { errnoOf } from '../../lib/errors.ts';
+import type { OciDevice } from './spec-types.ts';
+
+/**
+ * File systems that the OCI runtime cannot make in a user namespace, made by us in the bundle for it to bind:
+ * `dev` because there nobody may make device nodes, and those of the host would come in with their owners (and be given
+ * to the container: crun changes the owner of what is its stdin); `sys` because that of a network namespace
+ * which belongs to somebody else may not be mounted, and the host's would show the host's network.
+ */
+export type Staged = 'dev' | 'sys' | 'shm';
+
+export function stagedPath(bundle: string, what: Staged): string {
+  return join(bundle, what);
+}
+
+/** A `/dev` with the nodes every container has and those asked for, owned by the namespace's root. */
+export async function stageDevices(bundle: string, map: IdMap, devices: OciDevice[]): Promise<void> {
+  const path = stagedPath(bundle, 'dev');
+  await mkdir(path, { mode: 0o700 });
+  const owner = `uid=${map.hostId},gid=${map.hostId}`;
+  await mount('tmpfs', path, 'tmpfs', MS.nosuid, `mode=755,size=65536k,${owner}`);
+  const root = openTree(path);
+  try {
+    for (const [name, target] of links) makeLink(root, name, target, map.hostId);
+    for (const device of [...usual, ...devices]) makeNode(root, device, map);
+  } finally {
+    tree.treeClose(root);
+  }
+}
+
+export async function stageSys(bundle: string, netns: string): Promise<void> {
+  const path = stagedPath(bundle, 'sys');
+  await mkdir(path, { mode: 0o700 });
+  await mountInNetwork(netns, 'sysfs', path, MS.nosuid | MS.nodev | MS.noexec);
+}
+
+/** Takes away what was staged, also by an earlier daemon. What a container uses of it stays there. */
+export async function unstageAll(bundle: string): Promise<void> {
+  for (const what of ['dev', 'sys', 'shm'] as const) await unstage(bundle, what);
+}
+
+async function unstage(bundle: string, what: Staged): Promise<void> {
+  const path = stagedPath(bundle, what);
+  const there = await stat(path).then(
+    () => true,
+    () => false,
+  );
+  if (!there) return;
+  try {
+    await unmount(path, { detach: true });
+  } catch (error) {
+    // EINVAL: the directory was made, the mount was not.
+    if (errnoOf(error) !== 'EINVAL' && errnoOf(error) !== 'ENOENT') throw error;
+  }
+}
+
+const links: [string, string][] = [
+  ['fd', '/proc/self/fd'],
+  ['stdin', '/proc/self/fd/0'],
+  ['stdout', '/proc/self/fd/1'],
+  ['stderr', '/proc/self/fd/2'],
+  ['core', '/proc/kcore'],
+  ['ptmx', 'pts/ptmx'],
+];
+
+const usual: OciDevice[] = [
+  ['null', 1, 3] as const,
+  ['zero', 1, 5] as const,
+  ['full', 1, 7] as const,
+  ['random', 1, 8] as const,
+  ['urandom', 1, 9] as const,
+  ['tty', 5, 0] as const,
+].map(([name, major, minor]) => ({
+  type: 'c',
+  path: `/dev/${name}`,
+  major,
+  minor,
+  fileMode: 0o666,
+  uid: 0,
+  gid: 0,
+}));
+
+function makeLink(root: number, name: string, target: string, owner: number): void {
+  must(tree.treeSymlink(target, root, name, owner, owner, 0, 0), 'symlink', name);
+}
+
+/** The path lies below /dev and is clean; its directories are made. */
+function makeNode(root: number, device: OciDevice, { hostId, size }: IdMap): void {
+  const names = Buffer.from(device.path, 'utf8').toString('latin1').split('/').slice(2);
+  const name = names.pop()!;
+  let at = root;
+  try {
+    for (const directory of names) at = enter(root, at, directory, hostId);
+    const type = device.type === 'b' ? 0o060000 : 0o020000;
+    // An owner without an id inside: root.
+    const [uid, gid] = [device.uid, device.gid].map((id) => hostId + (id < size ? id : 0)) as [number, number];
+    const made = tree.treeMknod(at, name, type | device.fileMode, device.major, device.minor, uid, gid, 0, 0);
+    if (made !== EEXIST) must(made, 'mknod', device.path);
+  } finally {
+    if (at !== root) tree.treeClose(at);
+  }
+}
+
+function enter(root: number, parent: number, name: string, owner: number): number {
+  let fd = tree.treeMkdir(parent, name, 0o755);
+  if (fd === EEXIST) fd = tree.treeOpen(parent, name, constants.O_DIRECTORY | constants.O_NOFOLLOW, 0, 0);
+  else if (fd >= 0) tree.treeChown(fd, '', owner, owner);
+  if (parent !== root) tree.treeClose(parent);
+  return must(fd, 'mkdir', name);
+}
+
+const EEXIST = -17;
