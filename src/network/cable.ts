@@ -47,7 +47,11 @@ export function layCable(job: NetworkJob, cable: Cable): NetworkJob {
 }
 
 /** A fresh namespace at `path`: loopback up; no IPv6 until a network of the pod has it (CVE-2024-32473). */
-export function openNamespace(job: NetworkJob, path: string, options: { ownUser?: boolean } = {}): NetworkJob {
+export function openNamespace(
+  job: NetworkJob,
+  path: string,
+  options: { ownUser?: boolean } = {},
+): NetworkJob {
   return job
     .create(path, options)
     .write('/proc/sys/net/ipv6/conf/all/disable_ipv6', '1', { optional: true })

@@ -1,4 +1,6 @@
+import { stat } from 'node:fs/promises';
 import { release } from 'node:os';
+import { dirname } from 'node:path';
 import type { IdMap } from '../engine/runtime.ts';
 import { type MappedOverlayOptions, mappedOverlayMount } from '../host/mount.ts';
 import { closeFd } from '../host/paths.ts';
@@ -11,6 +13,7 @@ export async function mountMapped(
   map: IdMap,
   options: Omit<MappedOverlayOptions, 'userns' | 'root'>,
 ): Promise<void> {
+  await checkReach(target);
   const userns = await usernsFdOf(map).catch((error: unknown) => {
     throw isleError('idMapUnsupported', { why: `it cannot be made here (${messageOf(error)})` }, error);
   });
@@ -20,6 +23,18 @@ export async function mountMapped(
     throw explain(error, options.layers);
   } finally {
     closeFd(userns);
+  }
+}
+
+/** Root of a user namespace walks to its root as anybody would: every directory above has to let it through. */
+async function checkReach(target: string): Promise<void> {
+  // The last two are its own.
+  for (let path = dirname(dirname(target)); path !== '/'; path = dirname(path)) {
+    const { mode } = await stat(path);
+    if ((mode & 0o001) === 0)
+      throw isleError('idMapUnsupported', {
+        why: `its root lies below ${path}, which is closed to others (chmod o+x ${path}, or start the engine with another --run-root)`,
+      });
   }
 }
 

@@ -1,15 +1,14 @@
-import { mkdirSync, realpathSync } from 'node:fs';
-import { chmod, chown, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
+import { mkdirSync } from 'node:fs';
+import { chmod, chown, mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { IdMap } from '../engine/runtime.ts';
-import { mountTable, overlayMount, unmount } from '../host/mount.ts';
+import { overlayMount } from '../host/mount.ts';
 import { spreadDirectories, syncFilesystem, treeUsage } from '../host/tree-async.ts';
 import { errnoOf, isleError } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
 import type { Logger } from '../lib/log.ts';
-import { Rollback } from '../lib/rollback.ts';
 import type { Store, Table } from '../lib/table.ts';
 import { explainFull } from './disk-full.ts';
 import { mountMapped } from './mapped-overlay.ts';
@@ -17,13 +16,14 @@ import { Layers, type LayerRecord } from './layers.ts';
 import { SavedRoots, type SnapshotRecord } from './saved-roots.ts';
 import type { CopyOptions, NewLayer, SavedRoot, Snapshots } from './snapshots.ts';
 import { createStorageWorkers, type StorageWorkers } from './storage-workers.ts';
+import { RootMounts } from './root-mounts.ts';
 import { Trash } from './trash.ts';
 
 export interface SnapshotsOptions {
   store: Store;
   /** Holds `layers/`, `snapshots/` and `trash/`, all 0700: a setuid file in a layer is out of reach (CVE-2025-64507). */
   dataRoot: string;
-  /** Holds the mountpoints, `rootfs/<id>`. */
+  /** Holds the mountpoints. */
   runRoot: string;
   log: Logger;
   workers?: StorageWorkers;
@@ -42,23 +42,26 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     layers: join(dataRoot, 'layers'),
     snapshots: join(dataRoot, 'snapshots'),
     trash: join(dataRoot, 'trash'),
-    mounts: join(runRoot, 'rootfs'),
-    views: join(runRoot, 'views'),
     /** The lower directory of a root without an image: overlayfs wants one. */
     empty: join(dataRoot, 'snapshots', '.empty'),
   };
   for (const path of Object.values(paths)) mkdirSync(path, { recursive: true, mode: 0o700 });
   for (const path of [paths.layers, paths.snapshots]) spreadDirectories(path);
-  // As the kernel's mount table names them.
-  paths.mounts = realpathSync(paths.mounts);
-  paths.views = realpathSync(paths.views);
   const trash = new Trash(paths.trash, log);
   const layers = new Layers(paths.layers, store.table<LayerRecord>('layers'), trash, log);
   const records = store.table<SnapshotRecord>('snapshots');
-  return new OverlaySnapshots(paths, layers, records, trash, options.workers ?? createStorageWorkers(), log);
+  const mounts = new RootMounts(runRoot, log);
+  return new OverlaySnapshots(
+    paths,
+    layers,
+    records,
+    trash,
+    mounts,
+    options.workers ?? createStorageWorkers(),
+  );
 }
 
-type Paths = Record<'layers' | 'snapshots' | 'trash' | 'mounts' | 'views' | 'empty', string>;
+type Paths = Record<'layers' | 'snapshots' | 'trash' | 'empty', string>;
 
 class OverlaySnapshots implements Snapshots {
   readonly #paths: Paths;
@@ -67,20 +70,18 @@ class OverlaySnapshots implements Snapshots {
   readonly #trash: Trash;
   readonly #workers: StorageWorkers;
   readonly #savedRoots: SavedRoots;
-  readonly #log: Logger;
   readonly #lock = new KeyedLock();
-  /** With the map that each is mounted with; null after a restart, when only the kernel knows it. */
-  readonly #mounted = new Map<string, IdMap | undefined | null>();
+  readonly #mounts: RootMounts;
 
   constructor(
     paths: Paths,
     layers: Layers,
     records: Table<SnapshotRecord>,
     trash: Trash,
+    mounts: RootMounts,
     workers: StorageWorkers,
-    log: Logger,
   ) {
-    this.#log = log;
+    this.#mounts = mounts;
     this.#paths = paths;
     this.#layers = layers;
     this.#records = records;
@@ -170,7 +171,7 @@ class OverlaySnapshots implements Snapshots {
   async restore(id: string, name: string): Promise<void> {
     using _saved = await this.#hold(savedLock(id));
     using _mounting = await this.#hold(id);
-    if (this.#mounted.has(id))
+    if (this.#mounts.get(id) !== undefined)
       throw isleError('conflict', { message: `the root file system of ${id} is in use` });
     await this.#savedRoots.restore(this.#record(id), name);
   }
@@ -204,32 +205,27 @@ class OverlaySnapshots implements Snapshots {
   }
 
   async mount(id: string, { idMap }: { idMap?: IdMap } = {}): Promise<string> {
-    const target = join(this.#paths.mounts, id);
-    if (this.#isMounted(id, idMap)) return target;
+    const there = this.#mounts.find(id, idMap);
+    if (there !== undefined) return there;
     const release = await this.#lock.acquire(id);
     try {
-      if (this.#isMounted(id, idMap)) return target;
-      if (this.#mounted.get(id))
+      const meanwhile = this.#mounts.find(id, idMap);
+      if (meanwhile !== undefined) return meanwhile;
+      const other = this.#mounts.get(id);
+      if (other !== undefined && other.idMap !== undefined)
         throw isleError('conflict', { message: `the root of ${id} is in use in a user namespace` });
       // To fill volumes from it: before its container has run.
-      await this.#unmountNow(id);
-      await this.#mountAt(id, target, idMap);
-      return target;
+      await this.#mounts.remove(id);
+      return await this.#mountAt(id, idMap);
     } finally {
       release();
     }
   }
 
-  #isMounted(id: string, idMap: IdMap | undefined): boolean {
-    const map = this.#mounted.get(id);
-    if (map === undefined) return idMap === undefined && this.#mounted.has(id);
-    return map === null || (map.hostId === idMap?.hostId && map.size === idMap.size);
-  }
-
   async unmount(id: string): Promise<void> {
     const release = await this.#lock.acquire(id);
     try {
-      await this.#unmountNow(id);
+      await this.#mounts.remove(id);
     } finally {
       release();
     }
@@ -239,7 +235,7 @@ class OverlaySnapshots implements Snapshots {
     checkId(id);
     using _saved = await this.#hold(savedLock(id));
     using _mounting = await this.#hold(id);
-    await this.#unmountNow(id);
+    await this.#mounts.remove(id);
     failpoint('snapshot.remove.before');
     await this.#trash.take(this.#pathOf(id));
     failpoint('snapshot.remove.moved');
@@ -266,7 +262,7 @@ class OverlaySnapshots implements Snapshots {
   async recover(known: ReadonlySet<string>): Promise<void> {
     await this.#trash.sweep();
     await this.#layers.recover();
-    await this.#recoverMounts(known);
+    await this.#mounts.recover(known);
     const found = new Set(await readdir(this.#paths.snapshots));
     found.delete('.empty');
     for (const id of found) {
@@ -279,68 +275,21 @@ class OverlaySnapshots implements Snapshots {
     }
   }
 
-  /** Takes over the mounts of known containers, and undoes the others. */
-  async #recoverMounts(known: ReadonlySet<string>): Promise<void> {
-    const prefix = `${this.#paths.mounts}/`;
-    this.#mounted.clear();
-    for (const { target } of await mountTable()) {
-      if (!target.startsWith(prefix)) continue;
-      const id = target.slice(prefix.length);
-      if (known.has(id)) this.#mounted.set(id, null);
-      else await this.#tidy(() => unmount(target, { detach: true }));
-    }
-    await this.#sweepViews();
-    for (const id of await readdir(this.#paths.mounts)) {
-      if (!this.#mounted.has(id)) await this.#tidy(() => rmdir(join(this.#paths.mounts, id)));
-    }
-  }
-
-  /** Roots put together for a copy that a crash interrupted. Never deletes through what is mounted: rmdir only. */
-  async #sweepViews(): Promise<void> {
-    const { views } = this.#paths;
-    const left = (await mountTable()).filter(({ target }) => target.startsWith(`${views}/`));
-    for (const { target } of left.reverse()) await this.#tidy(() => unmount(target, { detach: true }));
-    for (const name of await readdir(views)) await this.#tidy(() => rmdir(join(views, name)));
-  }
-
-  /** What cannot be cleared away must not keep the engine from starting. */
-  async #tidy(work: () => Promise<void>): Promise<void> {
-    await work().catch((err: unknown) =>
-      this.#log.warn({ err }, 'a leftover of an earlier run could not be removed'),
-    );
-  }
-
-  async #mountAt(id: string, target: string, idMap: IdMap | undefined): Promise<void> {
+  async #mountAt(id: string, idMap: IdMap | undefined): Promise<string> {
     const record = this.#record(id);
     const path = this.#pathOf(id);
-    await using undo = new Rollback();
     failpoint('snapshot.mount.before');
     // An earlier volatile mount leaves a mark that forbids the next, lest somebody trust the content after a power cut.
     if (record.volatile) await rm(join(path, 'work', 'work', 'incompat'), { recursive: true, force: true });
-    await mkdir(target, { mode: 0o700 }).catch(ignoreExisting);
-    undo.add('mountpoint', () => rmdir(target));
     const options = record.volatile ? [...overlayOptions, 'volatile'] : overlayOptions;
-    if (idMap) {
-      const [layers, lowers] = this.#relativeLowersOf(record);
-      await mountMapped(target, idMap, { layers, lowers, writable: path, options });
-    } else {
+    return await this.#mounts.add(id, idMap, async (target) => {
+      if (idMap) {
+        const [layers, lowers] = this.#relativeLowersOf(record);
+        return await mountMapped(target, idMap, { layers, lowers, writable: path, options });
+      }
       const [upper, work] = [join(path, 'upper'), join(path, 'work')];
       await overlayMount(target, { lowers: this.#lowersOf(id), upper, work, options });
-    }
-    failpoint('snapshot.mount.after');
-    this.#mounted.set(id, idMap);
-    undo.keep();
-  }
-
-  async #unmountNow(id: string): Promise<void> {
-    const target = join(this.#paths.mounts, id);
-    if (!this.#mounted.has(id)) return;
-    failpoint('snapshot.unmount.before');
-    // Lazily: a process that still sits in there must not keep the container from being removed.
-    await unmount(target, { detach: true }).catch(ignoreGone);
-    failpoint('snapshot.unmount.after');
-    this.#mounted.delete(id);
-    await rmdir(target).catch(ignoreGone);
+    });
   }
 
   async #hold(key: string): Promise<Disposable> {
@@ -407,13 +356,4 @@ function checkId(id: string): void {
   if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/.test(id)) {
     throw isleError('invalidParameter', { message: `invalid snapshot id: "${id}"` });
   }
-}
-
-function ignoreExisting(error: unknown): void {
-  if (errnoOf(error) !== 'EEXIST') throw error;
-}
-
-/** EINVAL: not a mountpoint any more. */
-function ignoreGone(error: unknown): void {
-  if (!['ENOENT', 'EINVAL'].includes(errnoOf(error) ?? '')) throw error;
 }

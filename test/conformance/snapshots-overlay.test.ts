@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog } from '../../src/lib/log.ts';
@@ -9,6 +9,7 @@ import { snapshotsConformance } from './snapshots.ts';
 
 snapshotsConformance('overlayfs', true, async () => {
   const root = await mkdtemp(join(tmpdir(), 'isle-snapshots-'));
+  await chmod(root, 0o711);
   const workers = createStorageWorkers();
   const options = {
     store: memoryStore(),

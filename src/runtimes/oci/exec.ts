@@ -19,6 +19,7 @@ import { baseProcess } from './spec-process.ts';
 import { rlimitsOf } from './spec-rlimits.ts';
 import type { OciProcess } from './spec-types.ts';
 import { lookUpUser } from './spec-user.ts';
+import { restoreNull } from './staging.ts';
 
 /** Exit code of an exec whose monitor was killed. */
 const unknownExit = 255;
@@ -52,7 +53,7 @@ export async function startExec(
   const specPath = join(directory, 'process.json');
   await writeFile(specPath, JSON.stringify(process), { mode: 0o600 });
   const run = spec.tty || spec.detached ? monitored : executeDirectly;
-  const session = await run(container, spec, place, specPath, tools);
+  const session = await run(container, spec, place, specPath, tools).finally(restoreNull);
   await shareOomScore(container.pid, session.pid);
   failpoint('runtime.exec.after');
   undo.keep();

@@ -35,7 +35,9 @@ import { killContainer, killRemains, removeFiles } from './removal.ts';
 import { runtimeFailure } from './runtime-failure.ts';
 import { mountSharedMemory, sharedMemoryOf } from './shared-memory.ts';
 import { specOf } from './spec.ts';
+import { restoreNull, Staging } from './staging.ts';
 import { updateLimits } from './update.ts';
+import { openUserNamespace } from './user-namespace.ts';
 
 export type { OciConfig, OciRuntimeOptions };
 
@@ -69,14 +71,18 @@ export class OciRuntime implements Runtime {
     const { id } = workload;
     const bundle = layout.bundle(id);
     const cgroup = layout.cgroup(id, workload.cgroupParent);
+    using userns = await openUserNamespace(workload, this.#parts.tools.kind);
+    const staging = new Staging(bundle, workload, userns);
     const spec = await specOf(
       workload,
       cgroup,
       host,
       (path) => readRootFile(workload.rootfs, path),
-      this.#sharedMemory(workload),
+      { shm: this.#sharedMemory(workload), ...staging.paths },
+      userns,
     );
     dressed.change?.(spec);
+    staging.takeFrom(spec);
     const keepFilter = this.#parts.tools.kind === 'crun' ? await filters.apply(spec) : undefined;
     await using undo = new Rollback();
     failpoint('runtime.bundle.before');
@@ -89,11 +95,12 @@ export class OciRuntime implements Runtime {
       // Of an earlier run, when its removal was cut short.
       rm(join(layout.exits, id), { force: true }),
       mkdir(layout.execs(id), { mode: 0o700 }),
-      workload.ipc === 'shareable' ? mountSharedMemory(bundle, workload.shmSize) : undefined,
+      workload.ipc === 'shareable' ? mountSharedMemory(bundle, workload.shmSize, workload.idMap) : undefined,
+      staging.make(),
     ]);
     failpoint('runtime.bundle.after');
     failpoint('runtime.monitor.before');
-    const monitor = await this.#startMonitor(workload, bundle);
+    const monitor = await this.#startMonitor(workload, bundle).finally(restoreNull);
     failpoint('runtime.monitor.after');
     const startTime = startTimeOf(monitor.pid);
     if (startTime === undefined)

@@ -38,7 +38,8 @@ const madeByRuntime = new Set(
 export async function devicesOf(
   workload: Workload,
 ): Promise<{ devices: OciDevice[]; rules: OciDeviceRule[] }> {
-  if (workload.privileged)
+  // Root of a user namespace is not the host's: it gets the devices that it was given.
+  if (workload.privileged && !workload.idMap)
     return { devices: await hostDevices('/dev'), rules: [{ allow: true, access: 'rwm' }] };
   const asked = (await Promise.all(workload.devices.map(resolveDevice))).flat();
   return {

@@ -1,4 +1,4 @@
-import type { Workload } from '../../engine/runtime.ts';
+import type { IdMap, Workload } from '../../engine/runtime.ts';
 import { isleError } from '../../lib/errors.ts';
 
 const ipcSysctls = new Set([
@@ -19,16 +19,16 @@ const networkDefaults = {
 };
 
 /** The same where only these groups exist. */
-function networkDefaultsOf({ idMap }: Workload): Record<string, string> {
+function networkDefaultsOf(idMap: IdMap | undefined): Record<string, string> {
   return idMap ? { ...networkDefaults, 'net.ipv4.ping_group_range': `0 ${idMap.size - 1}` } : networkDefaults;
 }
 
 /**
  * The sysctls to set, with Docker's defaults. One that is not namespaced, or whose namespace is the host's, would
- * change the host: refused.
+ * change the host: refused. `inside`: they are written in a user namespace with this map.
  */
-export function sysctlsOf(workload: Workload): Record<string, string> {
-  const result: Record<string, string> = workload.netns === undefined ? {} : { ...networkDefaultsOf(workload) };
+export function sysctlsOf(workload: Workload, inside?: IdMap): Record<string, string> {
+  const result: Record<string, string> = workload.netns === undefined ? {} : { ...networkDefaultsOf(inside) };
   for (const [name, value] of Object.entries(workload.sysctls)) {
     checkText(name, value);
     checkNamespace(name, workload);

@@ -59,7 +59,7 @@ export async function specOf(
       cgroupsPath,
       devices,
       resources: { ...resources, devices: rules },
-      sysctl: sysctlsOf(workload),
+      sysctl: sysctlsOf(workload, userns?.ownsNetwork ? userns.map : undefined),
       maskedPaths: workload.maskedPaths ?? (workload.privileged ? [] : defaultMaskedPaths),
       readonlyPaths: workload.readonlyPaths ?? (workload.privileged ? [] : defaultReadonlyPaths),
     },

@@ -1,11 +1,14 @@
-import { constants } from 'node:fs';
+import { chownSync, constants, statSync } from 'node:fs';
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { IdMap } from '../../engine/runtime.ts';
+import type { IdMap, Workload } from '../../engine/runtime.ts';
 import { MS, mount, mountInNetwork, unmount } from '../../host/mount.ts';
+import { NetworkJob } from '../../host/network-job.ts';
 import { must, openTree, tree } from '../../host/tree.ts';
-import { errnoOf } from '../../lib/errors.ts';
-import type { OciDevice } from './spec-types.ts';
+import { errnoOf, isleError, messageOf } from '../../lib/errors.ts';
+import type { StagedPaths } from './spec-mounts.ts';
+import type { OciDevice, OciSpec } from './spec-types.ts';
+import type { UserNamespace } from './user-namespace.ts';
 
 /**
  * File systems that the OCI runtime cannot make in a user namespace, made by us in the bundle for it to bind:
@@ -19,8 +22,56 @@ export function stagedPath(bundle: string, what: Staged): string {
   return join(bundle, what);
 }
 
+/** What is staged for one workload. */
+export class Staging {
+  readonly paths: StagedPaths;
+  #bundle: string;
+  #workload: Workload;
+  #devices: OciDevice[] = [];
+  #sysctls: [string, string][] = [];
+
+  constructor(bundle: string, workload: Workload, userns: UserNamespace | undefined) {
+    this.#bundle = bundle;
+    this.#workload = workload;
+    const foreign = userns !== undefined && !userns.ownsNetwork && workload.netns !== undefined;
+    this.paths = {
+      ...(userns && { dev: stagedPath(bundle, 'dev') }),
+      ...(foreign && { sys: stagedPath(bundle, 'sys') }),
+    };
+  }
+
+  /** Takes over from the OCI runtime what it could not do in there. */
+  takeFrom({ linux }: OciSpec): void {
+    if (this.paths.dev !== undefined) this.#devices = linux.devices.splice(0);
+    if (this.paths.sys === undefined) return;
+    this.#sysctls = Object.entries(linux.sysctl ?? {}).filter(([name]) => name.startsWith('net.'));
+    for (const [name] of this.#sysctls) delete linux.sysctl?.[name];
+  }
+
+  async make(): Promise<void> {
+    const { idMap, netns } = this.#workload;
+    if (this.paths.dev !== undefined && idMap) await stageDevices(this.#bundle, idMap, this.#devices);
+    if (this.paths.sys === undefined || netns === undefined) return;
+    await stageSys(this.#bundle, netns);
+    const job = new NetworkJob().enter(netns);
+    for (const [name, value] of this.#sysctls) job.write(`/proc/sys/${name.replaceAll('.', '/')}`, value);
+    await job.run().catch((error: unknown) => {
+      throw isleError('invalidParameter', { message: `a sysctl cannot be set: ${messageOf(error)}` }, error);
+    });
+  }
+}
+
+/**
+ * crun makes the container's root the owner of its standard streams, also of the host's /dev/null when that is its
+ * stdin (until crun 1.12). Nothing of the container has run by then; inside it has a /dev/null of its own.
+ */
+export function restoreNull(): void {
+  const { uid, gid } = statSync('/dev/null');
+  if (uid !== 0 || gid !== 0) chownSync('/dev/null', 0, 0);
+}
+
 /** A `/dev` with the nodes every container has and those asked for, owned by the namespace's root. */
-export async function stageDevices(bundle: string, map: IdMap, devices: OciDevice[]): Promise<void> {
+async function stageDevices(bundle: string, map: IdMap, devices: OciDevice[]): Promise<void> {
   const path = stagedPath(bundle, 'dev');
   await mkdir(path, { mode: 0o700 });
   const owner = `uid=${map.hostId},gid=${map.hostId}`;
@@ -34,7 +85,7 @@ export async function stageDevices(bundle: string, map: IdMap, devices: OciDevic
   }
 }
 
-export async function stageSys(bundle: string, netns: string): Promise<void> {
+async function stageSys(bundle: string, netns: string): Promise<void> {
   const path = stagedPath(bundle, 'sys');
   await mkdir(path, { mode: 0o700 });
   await mountInNetwork(netns, 'sysfs', path, MS.nosuid | MS.nodev | MS.noexec);
@@ -90,8 +141,12 @@ function makeLink(root: number, name: string, target: string, owner: number): vo
   must(tree.treeSymlink(target, root, name, owner, owner, 0, 0), 'symlink', name);
 }
 
-/** The path lies below /dev and is clean; its directories are made. */
+/** The path is clean; its directories are made. */
 function makeNode(root: number, device: OciDevice, { hostId, size }: IdMap): void {
+  if (!device.path.startsWith('/dev/'))
+    throw isleError('invalidParameter', {
+      message: `device ${device.path}: in a user namespace devices can only be below /dev; or use --userns=host`,
+    });
   const names = Buffer.from(device.path, 'utf8').toString('latin1').split('/').slice(2);
   const name = names.pop()!;
   let at = root;
@@ -99,7 +154,10 @@ function makeNode(root: number, device: OciDevice, { hostId, size }: IdMap): voi
     for (const directory of names) at = enter(root, at, directory, hostId);
     const type = device.type === 'b' ? 0o060000 : 0o020000;
     // An owner without an id inside: root.
-    const [uid, gid] = [device.uid, device.gid].map((id) => hostId + (id < size ? id : 0)) as [number, number];
+    const [uid, gid] = [device.uid, device.gid].map((id) => hostId + (id < size ? id : 0)) as [
+      number,
+      number,
+    ];
     const made = tree.treeMknod(at, name, type | device.fileMode, device.major, device.minor, uid, gid, 0, 0);
     if (made !== EEXIST) must(made, 'mknod', device.path);
   } finally {
