@@ -1,47 +1,52 @@
 import type { Transform } from 'node:stream';
 import zlib from 'node:zlib';
+import { programs, undoneByProgram } from './decompress-program.ts';
 import { TarError } from './tar/entry.ts';
 
-export type Compression = 'gzip' | 'zstd' | 'none';
+export type Compression = 'gzip' | 'zstd' | 'xz' | 'bzip2' | 'none';
 
 /** Large pieces: each costs a trip to the thread pool and back. */
 const chunkSize = 1 << 20;
 
-/** What the first bytes (six or more, when there are so many) of a stream say. Throws for formats that Isle does not read. */
+/** What the first bytes ({@link headSize} or more, when there are so many) of a stream say. Throws for formats that Isle does not read. */
 export function detectCompression(head: Buffer): Compression {
   if (head[0] === 0x1f && head[1] === 0x8b) return 'gzip';
   if (head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528) return 'zstd';
   // A skippable frame may lead a zstd stream.
   if (head.length >= 4 && (head.readUInt32LE(0) & 0xfffffff0) >>> 0 === 0x184d2a50) return 'zstd';
-  for (const [magic, name] of foreign) {
-    if (head.subarray(0, magic.length).equals(magic)) {
-      throw new TarError(`it is compressed with ${name}, which is not supported: use gzip, zstd or none`);
-    }
-  }
+  if (head.subarray(0, xzMagic.length).equals(xzMagic)) return 'xz';
+  // `BZh`, the size of its blocks, then that of a block or of the end.
+  if (/^425a683[1-9](314159|177245)/.test(head.toString('hex', 0, 7))) return 'bzip2';
+  if (head.subarray(0, lz4Magic.length).equals(lz4Magic))
+    throw new TarError(
+      'it is compressed with lz4, which is not supported: use gzip, bzip2, xz, zstd or none',
+    );
   return 'none';
 }
 
-const foreign: [Buffer, string][] = [
-  [Buffer.from('BZh'), 'bzip2'],
-  [Buffer.from('fd377a585a00', 'hex'), 'xz'],
-  [Buffer.from('04224d18', 'hex'), 'lz4'],
-];
+/** Bytes that tell a compression. */
+export const headSize = 8;
 
-/** A stream that undoes `compression`, or undefined when there is nothing to undo. */
-export function decompressor(compression: Compression): Transform | undefined {
+const xzMagic = Buffer.from('fd377a585a00', 'hex');
+const lz4Magic = Buffer.from('04224d18', 'hex');
+
+/** A stream that undoes `compression`, or undefined when there is nothing to undo here. */
+function decompressor(compression: Compression): Transform | undefined {
   if (compression === 'gzip') return zlib.createGunzip({ chunkSize });
   if (compression === 'zstd') return zlib.createZstdDecompress({ chunkSize });
   return undefined;
 }
 
-/** The plain bytes of `source`, whatever of the three it is. `source` is let go of however the iteration ends. */
+/** The plain bytes of `source`, whatever of these it is; what Node cannot undo, a program of the host does. `source` is let go of however the iteration ends. */
 export async function* decompressed(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const pieces = source[Symbol.asyncIterator]();
   try {
     const first = await headOf(pieces);
-    const undo = decompressor(detectCompression(first));
+    const compression = detectCompression(first);
+    const undo = decompressor(compression);
     const rest = join(first, pieces);
-    if (undo === undefined) yield* rest;
+    if (compression === 'xz' || compression === 'bzip2') yield* undoneByProgram(rest, programs[compression]);
+    else if (undo === undefined) yield* rest;
     else yield* undone(rest, undo);
   } finally {
     // Not waited for: a source that waits for bytes still to come would hold up the error that ended this.
@@ -49,10 +54,10 @@ export async function* decompressed(source: AsyncIterable<Buffer>): AsyncGenerat
   }
 }
 
-/** At least six bytes, when there are so many. */
+/** At least {@link headSize} bytes, when there are so many. */
 async function headOf(pieces: AsyncIterator<Buffer>): Promise<Buffer> {
   let first: Buffer = Buffer.alloc(0);
-  while (first.length < 6) {
+  while (first.length < headSize) {
     const next = await pieces.next();
     if (next.done) break;
     first = first.length === 0 ? next.value : Buffer.concat([first, next.value]);

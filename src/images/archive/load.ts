@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
-import { detectCompression } from '../../lib/decompress.ts';
+import { detectCompression, headSize } from '../../lib/decompress.ts';
 import { isleError, messageOf } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import { parseImageConfig } from '../config-parse.ts';
@@ -10,6 +10,7 @@ import { maxConfigBytes, maxManifestBytes, parseManifest, type ImageManifest } f
 import { mediaTypes } from '../media-types.ts';
 import { choosePlatform, hostPlatform } from '../platform.ts';
 import { layersOf } from '../register.ts';
+import { TarError } from '../../lib/tar/entry.ts';
 import { unpackLayer, type UnpackParts } from '../unpack-layer.ts';
 import { digestOf, dockerItems, manifestContent, ociEntries, type DockerItem } from './documents.ts';
 import { SpooledArchive, type SpooledFile } from './spool.ts';
@@ -162,10 +163,14 @@ async function manifestFor(config: SpooledFile, layers: SpooledFile[]): Promise<
 /** The layers of a docker-archive have no media type: their first bytes tell how they are packed. */
 async function layerType({ path }: SpooledFile): Promise<string> {
   await using file = await open(path, 'r');
-  const head = Buffer.alloc(6);
-  const { bytesRead } = await file.read(head, 0, 6, 0);
+  const head = Buffer.alloc(headSize);
+  const { bytesRead } = await file.read(head, 0, headSize, 0);
   try {
     const compression = detectCompression(head.subarray(0, bytesRead));
+    if (compression === 'xz' || compression === 'bzip2')
+      throw new TarError(
+        `it is compressed with ${compression}, which no registry takes: use gzip, zstd or none`,
+      );
     return compression === 'none' ? mediaTypes.ociLayer : `${mediaTypes.ociLayer}+${compression}`;
   } catch (error) {
     throw isleError('invalidLayer', { why: messageOf(error) }, error);

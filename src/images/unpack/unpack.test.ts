@@ -165,7 +165,7 @@ test('a download that is given up, an abort and a damaged blob end the work with
   await assert.rejects(aborted, { name: 'AbortError' });
   const gz = gzipSync(tar(member('a', {}, 'x'.repeat(5000))));
   await assert.rejects(unpack(gz.subarray(0, gz.length - 20)), /damaged/);
-  await assert.rejects(unpack(Buffer.from('BZh91AY&SY')), /bzip2, which is not supported/);
+  await assert.rejects(unpack(Buffer.from('BZh91AY&SY')), /damaged \(bzip2/);
   assert.ok((await unpack(gz)).size === 5000, 'the pool still works');
 });
 
