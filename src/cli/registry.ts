@@ -65,6 +65,11 @@ export const commands: Readonly<Record<string, Entry>> = {
     group: 'Containers',
     load: () => import('./commands/logs.ts'),
   },
+  shell: {
+    summary: 'Log in to a running container',
+    group: 'Containers',
+    load: () => import('./commands/shell.ts'),
+  },
   exec: {
     summary: 'Run a command in a running container',
     group: 'Containers',
