@@ -8,6 +8,7 @@ export type Completion =
   | 'image'
   | 'network'
   | 'volume'
+  | 'runtime'
   | 'file'
   | 'command'
   | readonly string[];

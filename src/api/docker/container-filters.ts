@@ -1,4 +1,5 @@
 import type { Containers } from '../../engine/engine.ts';
+import { isolationOf } from '../../engine/isolation.ts';
 import type { Container } from '../../engine/model.ts';
 import type { Image } from '../../images/images.ts';
 import { isleError, isIsleError } from '../../lib/errors.ts';
@@ -20,6 +21,7 @@ export const containerFilters = [
   'name',
   'network',
   'publish',
+  'runtime',
   'since',
   'status',
   'volume',
@@ -51,6 +53,8 @@ export function filterContainers(
       matchText(filters.name, container.name, `/${container.name}`) &&
       matchLabels(filters, container.labels) &&
       (!filters.status || filters.status.includes(container.state.phase)) &&
+      (!filters.runtime || filters.runtime.includes(container.runtimeName)) &&
+      (!filters.isolation || filters.isolation.includes(isolationOf(container))) &&
       (!filters.health || filters.health.includes(container.state.health?.status ?? 'none')) &&
       (!exited || (container.state.phase === 'exited' && exited.includes(container.state.exitCode))) &&
       (!before || older(container, before)) &&

@@ -1,4 +1,5 @@
 import type { Container, ContainerState } from '../../engine/model.ts';
+import { isolationOf } from '../../engine/isolation.ts';
 import { renderMountPoint } from './render-mounts.ts';
 import { type NetworkLookup, renderEndpoints } from './render-network-settings.ts';
 import { renderPortList } from './render-ports.ts';
@@ -26,7 +27,13 @@ export function renderContainerSummary(
     Status: statusText(state, Date.now()),
     HostConfig: {
       NetworkMode: spec.networkMode,
-      ...(spec.annotations && { Annotations: spec.annotations }),
+      // Where the specification has room for what Docker's list does not know.
+      Annotations: {
+        ...spec.annotations,
+        'isle.runtime': container.runtimeName,
+        'isle.isolation': isolationOf(container),
+        ...(state.error !== '' && { 'isle.error': state.error }),
+      },
     },
     NetworkSettings: { Networks: renderEndpoints(container, lookup) },
     Mounts: container.mounts.map(renderMountPoint),

@@ -15,6 +15,7 @@ export interface ContainerSummary {
   SizeRw?: number;
   SizeRootFs?: number;
   Mounts?: { Name?: string; Source?: string; Type?: string }[] | null;
+  HostConfig?: { Annotations?: Record<string, string> | null };
   NetworkSettings?: { Networks?: Record<string, unknown> | null };
 }
 

@@ -14,6 +14,7 @@ export const command = defineCommand({
   examples: [
     { run: 'ps', does: 'what runs' },
     { run: 'ps -a --filter status=exited', does: 'what has ended' },
+    { run: 'ps --filter runtime=microvm', does: 'what has a kernel of its own' },
     { run: "ps --format '{{.Names}} {{.Ports}}'", does: 'for scripts' },
   ],
   flags: {
@@ -49,9 +50,10 @@ function columns(paint: Paint, full: boolean, size: boolean): ListColumn<Contain
     { title: 'CONTAINER ID', cell: (row) => ({ text: shortened(row.Id, full), paint: paint.dim }) },
     { title: 'NAME', shrink: 12, cell: (row) => ({ text: namesOf(row), paint: paint.bold }) },
     { title: 'IMAGE', shrink: 12, cell: (row) => imageOf(row, full) },
+    { title: 'ISOLATION', cell: (row) => isolationOf(row) },
     { title: 'COMMAND', shrink: 8, cell: (row) => (full ? `"${row.Command}"` : cut(row.Command, 20)) },
     { title: 'CREATED', cell: (row) => ago(row.Created) },
-    { title: 'STATUS', cell: (row) => ({ text: row.Status, paint: statusPaint(row, paint) }) },
+    { title: 'STATUS', cell: (row) => ({ text: statusOf(row, full), paint: statusPaint(row, paint) }) },
     ...(size ? [{ title: 'SIZE', cell: sizeOf }] : []),
     { title: 'PORTS', shrink: 12, cell: (row) => formatPorts(row.Ports ?? []) },
   ];
@@ -66,6 +68,14 @@ function statusPaint({ State, Status }: ContainerSummary, paint: Paint): (text: 
 }
 
 const namesOf = (row: ContainerSummary) => row.Names.map((name) => name.replace(/^\//, '')).join(',');
+/** With what went wrong, where something did. */
+function statusOf(row: ContainerSummary, full: boolean): string {
+  const error = noted(row, 'isle.error');
+  return error === '' ? row.Status : `${row.Status}: ${full ? error : cut(error, 40)}`;
+}
+
+const noted = (row: ContainerSummary, name: string) => row.HostConfig?.Annotations?.[name] ?? '';
+const isolationOf = (row: ContainerSummary) => noted(row, 'isle.isolation');
 const imageOf = (row: ContainerSummary, full: boolean) =>
   !full && /^sha256:/.test(row.Image) ? shortened(row.Image) : row.Image;
 
@@ -90,6 +100,8 @@ function fields(row: ContainerSummary, full: boolean): Record<string, string> {
     Labels: formatLabels(row.Labels),
     Mounts: mounts.map((mount) => mount.Name || mount.Source || '').join(','),
     LocalVolumes: String(mounts.filter((mount) => mount.Type === 'volume').length),
+    Isolation: isolationOf(row),
+    Runtime: noted(row, 'isle.runtime'),
     Networks: Object.keys(row.NetworkSettings?.Networks ?? {}).join(','),
   };
 }

@@ -21,6 +21,7 @@ export const command = defineCommand({
     { run: 'run -it --rm debian bash', does: 'a shell in a fresh Debian, gone when you leave it' },
     { run: 'run -d --name web -p 8080:80 nginx', does: 'a web server on http://localhost:8080' },
     { run: 'run --rm -v "$PWD:/src" -w /src node npm test', does: 'a command on the files here' },
+    { run: 'run --rm --runtime microvm nginx', does: 'the same image with a kernel of its own' },
     { run: 'run -d --restart unless-stopped -m 512m --cpus 1.5 IMAGE', does: 'kept alive, with limits' },
   ],
   flags,

@@ -22,15 +22,20 @@ export const command = defineCommand({
   args: [0, Number.POSITIVE_INFINITY],
   complete: ['running'],
   async run(context, { args, flags }) {
+    const isolations = new Map<string, string>();
     const list = async () => {
-      if (args.length > 0) return args;
       const rows = await context.client.get<ContainerSummary[]>('/containers/json', {
-        all: flags.all || undefined,
+        all: flags.all || args.length > 0 || undefined,
       });
-      return rows.map((row) => row.Id);
+      for (const row of rows) isolations.set(row.Id, row.HostConfig?.Annotations?.['isle.isolation'] ?? '');
+      return args.length > 0 ? args : rows.map((row) => row.Id);
     };
     const show = (samples: readonly Sample[]) =>
-      printSamples(context, samples, { format: flags.format, 'no-trunc': flags['no-trunc'] });
+      printSamples(
+        context,
+        samples.map((sample) => ({ ...sample, isolation: isolations.get(sample.id) })),
+        { format: flags.format, 'no-trunc': flags['no-trunc'] },
+      );
     if (flags['no-stream']) {
       const names = await list();
       const samples = await Promise.all(

@@ -20,7 +20,7 @@ interface Info {
   CgroupDriver: string;
   CgroupVersion: string;
   DefaultRuntime: string;
-  Runtimes: Record<string, unknown> | null;
+  Runtimes: Record<string, { status?: Record<string, string> | null }> | null;
   DockerRootDir: string;
   SecurityOptions: string[] | null;
   Warnings: string[] | null;
@@ -46,6 +46,7 @@ export const command = defineCommand({
       ['Storage', `${info.Driver}, ${info.DockerRootDir}`],
       ['cgroups', `v${info.CgroupVersion}, ${info.CgroupDriver}`],
       ['Runtimes', `${Object.keys(info.Runtimes ?? {}).join(', ')} (default ${info.DefaultRuntime})`],
+      ['VMs', info.Runtimes?.microvm?.status?.accelerator ?? ''],
       [
         'Security',
         (info.SecurityOptions ?? []).map((one) => one.replace(/^name=/, '').replace(/,.*$/, '')).join(', '),

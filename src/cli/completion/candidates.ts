@@ -95,6 +95,10 @@ async function namesFor(client: Client, kind: Completion): Promise<string[]> {
         const rows = await client.get<ImageSummary[]>('/images/json', undefined, signal);
         return rows.flatMap((row) => row.RepoTags ?? []);
       }
+      case 'runtime': {
+        const { Runtimes } = await client.get<{ Runtimes: object | null }>('/info', undefined, signal);
+        return Object.keys(Runtimes ?? {});
+      }
       case 'network':
         return (await client.get<NetworkBody[]>('/networks', undefined, signal)).map((row) => row.Name);
       case 'volume': {

@@ -51,7 +51,9 @@ const identity = {
     complete: ['no', 'always', 'unless-stopped', 'on-failure'],
   }),
   rm: boolean('Remove the container (and its anonymous volumes) when it ends'),
-  runtime: text('OCI runtime'),
+  runtime: text('What isolates it: microvm (a kernel of its own), system (a whole distribution), crun, …', {
+    complete: 'runtime',
+  }),
 } as const;
 
 const files = {

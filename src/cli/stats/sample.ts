@@ -27,6 +27,7 @@ export interface Sample {
   container: string;
   id: string;
   name: string;
+  isolation?: string;
   /** Undefined while nothing is known: it does not run, or no answer came yet. */
   usage?: {
     cpu: number;
@@ -83,12 +84,16 @@ export function memoryUsed({ memory_stats: memory }: StatsAnswer): number {
 
 const percent = (value: number) => `${value.toFixed(2)}%`;
 
-export function statsFields({ container, id, name, usage }: Sample, full: boolean): Record<string, string> {
+export function statsFields(
+  { container, id, name, isolation, usage }: Sample,
+  full: boolean,
+): Record<string, string> {
   const none = '--';
   return {
     Container: container === id ? shortened(id, full) : container,
     Name: name || none,
     ID: shortened(id, full),
+    Isolation: isolation || none,
     CPUPerc: usage ? percent(usage.cpu) : none,
     MemUsage: usage
       ? `${formatBinaryBytes(usage.memory)} / ${formatBinaryBytes(usage.limit)}`
@@ -108,6 +113,7 @@ export function statsColumns(paint: Paint, full: boolean): ListColumn<Sample>[] 
   return [
     { title: 'CONTAINER ID', cell: (row) => ({ text: shortened(row.id, full), paint: paint.dim }) },
     { title: 'NAME', shrink: 10, cell: (row) => ({ text: row.name, paint: paint.bold }) },
+    { title: 'ISOLATION', cell: field('Isolation') },
     { title: 'CPU %', align: 'right', cell: (row) => ({ text: field('CPUPerc')(row), paint: hot(row) }) },
     { title: 'MEM USAGE / LIMIT', align: 'right', cell: field('MemUsage') },
     { title: 'MEM %', align: 'right', cell: (row) => ({ text: field('MemPerc')(row), paint: tight(row) }) },
