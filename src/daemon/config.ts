@@ -63,6 +63,10 @@ export interface ContainersConfig {
   init: boolean;
   /** seconds a container gets to stop by itself when it says nothing else */
   stopTimeout: number;
+  /** Whether a container has a user namespace of its own when nobody says; unset: as its runtime usually does. */
+  userns?: 'auto' | 'host';
+  /** Ids of the host that user namespaces may have; unset: 1879048192 to 2147352575. */
+  usernsIds?: { first: number; last: number };
 }
 
 const defaults = {
@@ -157,6 +161,8 @@ type Kind =
   | 'stringsMap'
   | 'pools'
   | 'ulimits'
+  | 'userns'
+  | 'idArea'
   | { [key: string]: Kind };
 
 /** The whole schema of the file. */
@@ -193,6 +199,8 @@ const schema = {
     ulimits: 'ulimits',
     init: 'boolean',
     stopTimeout: 'count',
+    userns: 'userns',
+    usernsIds: 'idArea',
   },
 } as const satisfies { [key: string]: Kind };
 
@@ -237,6 +245,9 @@ const isText = (value: unknown): value is string => typeof value === 'string' &&
 const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every(isText);
 const isCount = (value: unknown): value is number =>
   Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= 1e9;
+/** Not a usual user's, and none of the last ones, which stand for nobody. */
+const isId = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= 65_536 && (value as number) <= 4_294_901_759;
 
 const leaves: Record<Exclude<Kind, object>, [(value: unknown) => boolean, string]> = {
   string: [isText, 'a text'],
@@ -253,6 +264,16 @@ const leaves: Record<Exclude<Kind, object>, [(value: unknown) => boolean, string
     (value) =>
       Array.isArray(value) && value.every((pool) => isMap(pool) && isText(pool.base) && isCount(pool.size)),
     'a list of pools, each with base (CIDR) and size (prefix length)',
+  ],
+  userns: [(value) => value === 'auto' || value === 'host', 'auto or host'],
+  idArea: [
+    (value) =>
+      isMap(value) &&
+      Object.keys(value).every((key) => key === 'first' || key === 'last') &&
+      isId(value.first) &&
+      isId(value.last) &&
+      value.last - value.first >= 65_535,
+    'a map with first and last, ids from 65536 to 4294901759 that are at least 65536 apart',
   ],
   ulimits: [
     (value) =>

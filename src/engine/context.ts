@@ -17,6 +17,7 @@ import type { Waiters } from './containers/waiters.ts';
 import type { EventLog } from './event-log.ts';
 import type { ExecService } from './execs/service.ts';
 import type { ReadLog } from './faces.ts';
+import type { IdArea, IdMaps } from './id-maps.ts';
 import type { Intents } from './intents.ts';
 import type { KeyedQueue } from './queue.ts';
 import type { Runtime, TerminalSize } from './runtime.ts';
@@ -51,6 +52,10 @@ export interface ContainerDefaults {
   ulimits: { name: string; soft: number; hard: number }[];
   init: boolean;
   stopTimeout: number;
+  /** Whether a container has a user namespace of its own when nobody says; absent: as its runtime usually does. */
+  userns?: 'auto' | 'host';
+  /** Where the ids of user namespaces come from; absent: {@link defaultArea}. */
+  usernsIds?: IdArea;
 }
 
 /** What every operation of the engine works with. */
@@ -67,6 +72,7 @@ export interface EngineContext extends EngineOptions {
   restarts: Restarts;
   starts: Starts;
   roots: Roots;
+  idMaps: IdMaps;
   /** Terminal sizes asked for before there is a terminal, by container. */
   sizes: Map<string, TerminalSize>;
   /** Clients that attached before the start, by container. */

@@ -10,6 +10,7 @@ import type { EngineContext, EngineOptions } from './context.ts';
 import type { Engine } from './engine.ts';
 import { EventLog } from './event-log.ts';
 import { ExecService } from './execs/service.ts';
+import { defaultArea, IdMaps } from './id-maps.ts';
 import { Intents } from './intents.ts';
 import { NetworkService } from './networks/service.ts';
 import { KeyedQueue } from './queue.ts';
@@ -72,5 +73,10 @@ function contextOf(options: EngineOptions, closing: AbortSignal, closed: Promise
   ctx.restarts = new Restarts(ctx);
   ctx.starts = new Starts(ctx);
   ctx.roots = new Roots(ctx);
+  ctx.idMaps = new IdMaps({
+    area: options.defaults.usernsIds ?? defaultArea,
+    seed: options.dataRoot,
+    used: () => ctx.records.all().flatMap(({ idMap }) => idMap ?? []),
+  });
   return ctx;
 }

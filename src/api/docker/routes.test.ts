@@ -284,7 +284,7 @@ test('fields that Isle does not serve are named, not ignored', async () => {
   const fields: [object, RegExp][] = [
     [{ DeviceRequests: [{ Count: -1, Capabilities: [['gpu']] }] }, /HostConfig.DeviceRequests/],
     [{ Isolation: 'hyperv' }, /Isolation "hyperv"/],
-    [{ UsernsMode: 'private' }, /UsernsMode "private"/],
+    [{ UsernsMode: 'keep-id' }, /invalid user namespace mode "keep-id"/],
     [{ CpuCount: 1 }, /HostConfig.CpuCount/],
     [{ Mounts: [{ Type: 'image', Source: 'x', Target: '/x' }] }, /mount of type "image"/],
     [{ VolumeDriver: 'nfs' }, /volume driver "nfs"/],

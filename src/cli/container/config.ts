@@ -198,7 +198,7 @@ function checkNamespaces(flags: ContainerFlags): void {
   };
   check('pid', flags.pid, 'PID', (value) => value === 'host' || container.test(value));
   check('uts', flags.uts, 'UTS', (value) => value === 'host');
-  check('userns', flags.userns, 'USER', (value) => value === 'host');
+  check('userns', flags.userns, 'USER', (value) => /^(host|private|auto(:size=\d+)?)$/.test(value));
   check('cgroupns', flags.cgroupns, 'CGROUP', (value) => value === 'host' || value === 'private');
   const pull = flags.pull;
   if (pull !== undefined && !['always', 'missing', 'never'].includes(pull))

@@ -99,7 +99,7 @@ const isolation = {
   'security-opt': list('Security options'),
   sysctl: each('Kernel parameters (name=value)', parseSysctl, { value: 'map' }),
   ulimit: each('Process limits (name=soft[:hard])', parseUlimit, { value: 'ulimit' }),
-  userns: text('User namespace: host'),
+  userns: text('User namespace: auto (root inside is nobody outside), auto:size=N ids, or host'),
   uts: text('UTS namespace: host'),
 } as const;
 

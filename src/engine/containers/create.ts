@@ -17,6 +17,7 @@ import { publishContainer } from './events.ts';
 import { mergeImage } from './merge.ts';
 import { stateDirOf } from './paths.ts';
 import { networksOf, ownerOf } from './pod-network.ts';
+import { takeIdMap } from './user-namespace.ts';
 import type { ContainerRecord } from './record.ts';
 
 /**
@@ -41,6 +42,7 @@ export async function createContainer(
   const merged = mergeImage(spec, image.config, hostname, runtime.traits.bootsInit);
   const reserved = ctx.records.reserve(name, id);
   try {
+    using taken = await takeIdMap(ctx, runtime.traits, spec);
     const mounts = await resolveMounts(ctx, spec, image.config.volumes);
     const record: ContainerRecord = {
       id,
@@ -54,6 +56,7 @@ export async function createContainer(
       mounts: mounts.specs.map((mount) => mountPointOf(ctx, mount)),
       mountSpecs: mounts.specs,
       anonymousVolumes: mounts.anonymous,
+      idMap: taken?.map,
       chainId: ctx.images.chainId(image.id),
       state: freshState(),
       revision: 1,

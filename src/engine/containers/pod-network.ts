@@ -93,7 +93,14 @@ function attachRequestOf(ctx: EngineContext, record: ContainerRecord): AttachReq
     dnsOptions: spec.dnsOptions,
     extraHosts: [...spec.extraHosts, ...linkedHosts(ctx, spec)],
     sysctls: spec.sysctls,
+    ownUser: ownsUser(ctx, record),
   };
+}
+
+/** What joins another's processes is in that one's user namespace; a guest's network is the monitor's, not the guest's. */
+function ownsUser(ctx: EngineContext, { idMap, spec, runtimeName }: ContainerRecord): boolean {
+  if (idMap === undefined || ctx.runtimeOf({ runtimeName }).traits.ownKernel) return false;
+  return typeof spec.ipcMode !== 'object' && typeof spec.pidMode !== 'object';
 }
 
 /** `--link container:alias`: the names by which a linked container is known, as entries of the hosts file. */

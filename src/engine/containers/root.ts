@@ -61,7 +61,9 @@ export class Roots {
   async #enter(id: string): Promise<string> {
     this.#users.set(id, (this.#users.get(id) ?? 0) + 1);
     try {
-      return await this.#ctx.queue.run(`root:${id}`, () => this.#ctx.snapshots.mount(id));
+      return await this.#ctx.queue.run(`root:${id}`, () =>
+        this.#ctx.snapshots.mount(id, { idMap: this.#ctx.records.get(id)?.idMap }),
+      );
     } catch (error) {
       this.#count(id);
       throw error;

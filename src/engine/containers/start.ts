@@ -88,7 +88,7 @@ async function bringUp(
     ctx.unreleased.delete(id);
   }
   const [rootfs, pod, prepared] = await inParallel<[string, PodNetwork, PreparedMounts, void]>(
-    mountRoot(ctx, id, undo),
+    mountRoot(ctx, record, undo),
     connect(ctx, record, undo),
     mountVolumes(ctx, record, undo),
     writeIdentity(ctx, record),
@@ -133,10 +133,14 @@ async function bringUp(
   watchExit(ctx, id, live);
 }
 
-async function mountRoot(ctx: EngineContext, id: string, undo: Rollback): Promise<string> {
+async function mountRoot(
+  ctx: EngineContext,
+  { id, idMap }: ContainerRecord,
+  undo: Rollback,
+): Promise<string> {
   undo.add('root', () => ctx.snapshots.unmount(id));
   failpoint('engine.mount-root.before');
-  const rootfs = await ctx.snapshots.mount(id);
+  const rootfs = await ctx.snapshots.mount(id, { idMap });
   failpoint('engine.mount-root.after');
   return rootfs;
 }

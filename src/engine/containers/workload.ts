@@ -37,6 +37,7 @@ export function workloadOf(ctx: EngineContext, record: ContainerRecord, around: 
     stdinOnce: spec.stdinOnce,
     size: sizeOf(ctx, record),
     init: spec.init ?? ctx.defaults.init,
+    idMap: record.idMap,
     hostname: record.hostname,
     domainname: spec.domainname,
     mounts: [...filesOf(ctx, record, around.mounts), ...around.mounts],

@@ -5,12 +5,15 @@ import { freshState, makeContainer } from '../containers/create.ts';
 import { publishContainer } from '../containers/events.ts';
 import type { ContainerRecord } from '../containers/record.ts';
 import { titleOf } from '../containers/records.ts';
+import { sharesIds } from '../containers/user-namespace.ts';
 import type { EngineContext } from '../context.ts';
 import { explainFull } from '../disk-full.ts';
 import type { CloneOptions } from '../engine.ts';
 import type { ContainerSpec, EndpointSpec } from '../model.ts';
 import { mountPointOf } from '../mounts/resolve.ts';
 import { now } from '../time.ts';
+import type { TakenMap } from '../id-maps.ts';
+import type { IdMap } from '../runtime.ts';
 import { held } from './hold.ts';
 import { checkSnapshotName } from './names.ts';
 import { snapshotQueue } from './take.ts';
@@ -32,7 +35,8 @@ export async function cloneContainer(
     if (options.ports) refuseTakenPorts(from);
     const name = ctx.records.reserve(options.name, id);
     try {
-      const record = cloneOf(ctx, from, { id, name, ports: options.ports });
+      using taken = await takeOwnMap(ctx, from);
+      const record = cloneOf(ctx, from, { id, name, ports: options.ports, idMap: taken?.map });
       await makeContainer(ctx, record, { specs: record.mountSpecs, anonymous: record.anonymousVolumes }, () =>
         copyRoot(ctx, from, options.snapshot, record),
       );
@@ -49,6 +53,15 @@ export async function cloneContainer(
       throw explainFull(ctx, error, `cloning container ${from.name}`);
     }
   });
+}
+
+/** Ids of its own, unless the source has those of a container that it shares namespaces with. */
+async function takeOwnMap(
+  ctx: EngineContext,
+  { idMap, spec }: ContainerRecord,
+): Promise<TakenMap | undefined> {
+  if (idMap === undefined || sharesIds(spec)) return idMap && { map: idMap, [Symbol.dispose]() {} };
+  return await ctx.idMaps.take(idMap.size);
 }
 
 async function copyRoot(
@@ -75,7 +88,7 @@ function refuseTakenPorts(record: ContainerRecord): void {
 function cloneOf(
   ctx: EngineContext,
   source: ContainerRecord,
-  { id, name, ports }: { id: string; name: string; ports: boolean },
+  { id, name, ports, idMap }: { id: string; name: string; ports: boolean; idMap: IdMap | undefined },
 ): ContainerRecord {
   const hostname = hostnameOf(source, id, name);
   const spec = specOf(source.spec, { hostname: source.spec.hostname === '' ? '' : hostname, ports });
@@ -88,6 +101,7 @@ function cloneOf(
     ...source,
     id,
     name,
+    idMap,
     createdAt: now(),
     podId: source.podId === source.id ? id : source.podId,
     spec,

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { posix } from 'node:path';
 import type { Workload, WorkloadMount } from '../../engine/runtime.ts';
@@ -89,7 +90,8 @@ function defaultMounts(workload: Workload, staged: StagedPaths): OciMount[] {
       options: [...locked, 'relatime', access],
     },
   ];
-  list.push({ destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: locked });
+  const queues = queuesOf(workload);
+  if (queues) list.push({ destination: '/dev/mqueue', ...queues });
   const shared = workload.ipc === 'host' ? '/dev/shm' : staged.shm;
   if (shared !== undefined)
     list.push({ destination: '/dev/shm', type: 'bind', source: shared, options: ['rbind', ...locked] });
@@ -101,6 +103,14 @@ function defaultMounts(workload: Workload, staged: StagedPaths): OciMount[] {
       options: [...locked, 'mode=1777', `size=${workload.shmSize}`],
     });
   return list;
+}
+
+/** Those of the host may not be mounted from a user namespace, but bound. */
+function queuesOf({ ipc, idMap }: Workload): Omit<OciMount, 'destination'> | undefined {
+  const locked = ['nosuid', 'noexec', 'nodev'];
+  if (ipc !== 'host' || !idMap) return { type: 'mqueue', source: 'mqueue', options: locked };
+  const there = existsSync('/dev/mqueue');
+  return there ? { type: 'bind', source: '/dev/mqueue', options: ['bind', ...locked] } : undefined;
 }
 
 async function ociMount(mount: WorkloadMount, target: string, mapped: boolean): Promise<OciMount> {

@@ -50,7 +50,7 @@ export class Staging {
 
   async make(): Promise<void> {
     const { idMap, netns } = this.#workload;
-    if (this.paths.dev !== undefined && idMap) await stageDevices(this.#bundle, idMap, this.#devices);
+    if (this.paths.dev !== undefined && idMap) await this.#stageDevices(idMap);
     if (this.paths.sys === undefined || netns === undefined) return;
     await stageSys(this.#bundle, netns);
     const job = new NetworkJob().enter(netns);
@@ -58,6 +58,23 @@ export class Staging {
     await job.run().catch((error: unknown) => {
       throw isleError('invalidParameter', { message: `a sysctl cannot be set: ${messageOf(error)}` }, error);
     });
+  }
+
+  /** A `/dev` with the nodes every container has and those asked for, owned by the namespace's root. */
+  async #stageDevices(map: IdMap): Promise<void> {
+    const path = stagedPath(this.#bundle, 'dev');
+    await mkdir(path, { mode: 0o700 });
+    const owner = `uid=${map.hostId},gid=${map.hostId}`;
+    await mount('tmpfs', path, 'tmpfs', MS.nosuid, `mode=755,size=65536k,${owner}`);
+    const root = openTree(path);
+    try {
+      for (const [name, target] of links) makeLink(root, name, target, map.hostId);
+      for (const device of [...usual, ...this.#devices]) makeNode(root, device, map);
+      // For the terminal to be mounted on.
+      if (this.#workload.tty) makeFile(root, 'console', map.hostId);
+    } finally {
+      tree.treeClose(root);
+    }
   }
 }
 
@@ -68,21 +85,6 @@ export class Staging {
 export function restoreNull(): void {
   const { uid, gid } = statSync('/dev/null');
   if (uid !== 0 || gid !== 0) chownSync('/dev/null', 0, 0);
-}
-
-/** A `/dev` with the nodes every container has and those asked for, owned by the namespace's root. */
-async function stageDevices(bundle: string, map: IdMap, devices: OciDevice[]): Promise<void> {
-  const path = stagedPath(bundle, 'dev');
-  await mkdir(path, { mode: 0o700 });
-  const owner = `uid=${map.hostId},gid=${map.hostId}`;
-  await mount('tmpfs', path, 'tmpfs', MS.nosuid, `mode=755,size=65536k,${owner}`);
-  const root = openTree(path);
-  try {
-    for (const [name, target] of links) makeLink(root, name, target, map.hostId);
-    for (const device of [...usual, ...devices]) makeNode(root, device, map);
-  } finally {
-    tree.treeClose(root);
-  }
 }
 
 async function stageSys(bundle: string, netns: string): Promise<void> {
@@ -138,7 +140,15 @@ const usual: OciDevice[] = [
 }));
 
 function makeLink(root: number, name: string, target: string, owner: number): void {
-  must(tree.treeSymlink(target, root, name, owner, owner, 0, 0), 'symlink', name);
+  must(tree.treeSymlink(target, root, name, owner, owner, seconds(), 0), 'symlink', name);
+}
+
+function makeFile(root: number, name: string, owner: number): void {
+  must(tree.treeWriteFile(root, name, Buffer.alloc(0), 0o600, owner, owner, seconds(), 0), 'open', name);
+}
+
+function seconds(): number {
+  return Math.floor(Date.now() / 1000);
 }
 
 /** The path is clean; its directories are made. */
@@ -158,7 +168,17 @@ function makeNode(root: number, device: OciDevice, { hostId, size }: IdMap): voi
       number,
       number,
     ];
-    const made = tree.treeMknod(at, name, type | device.fileMode, device.major, device.minor, uid, gid, 0, 0);
+    const made = tree.treeMknod(
+      at,
+      name,
+      type | device.fileMode,
+      device.major,
+      device.minor,
+      uid,
+      gid,
+      seconds(),
+      0,
+    );
     if (made !== EEXIST) must(made, 'mknod', device.path);
   } finally {
     if (at !== root) tree.treeClose(at);

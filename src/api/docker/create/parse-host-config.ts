@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import type { ContainerSpec, LogConfig, NamespaceMode } from '../../../engine/model.ts';
 import { isleError } from '../../../lib/errors.ts';
+import { parseUserns } from '../../../lib/userns.ts';
 import type { Fields } from '../../http/fields.ts';
 import type { ConfigPart } from './parse-config.ts';
 import { parseNamespace } from './parse-namespace.ts';
@@ -108,14 +109,12 @@ type IsolationPart =
 
 function parseIsolation(fields: Fields): Pick<ContainerSpec, IsolationPart> {
   const adjustment = fields.integer('OomScoreAdj');
-  const usernsMode = fields.text('UsernsMode');
-  if (usernsMode !== '' && usernsMode !== 'host')
-    throw isleError('notImplemented', { what: `HostConfig.UsernsMode "${usernsMode}"` });
+  const { usernsMode, securityOpt } = parseUsernsMode(fields);
   return {
     privileged: fields.flag('Privileged'),
     capAdd: parseCapabilities(fields, 'CapAdd'),
     capDrop: parseCapabilities(fields, 'CapDrop'),
-    securityOpt: fields.texts('SecurityOpt'),
+    securityOpt,
     maskedPaths: fields.optionalTexts('MaskedPaths'),
     readonlyPaths: fields.optionalTexts('ReadonlyPaths'),
     groupAdd: fields.texts('GroupAdd'),
@@ -132,6 +131,15 @@ function parseIsolation(fields: Fields): Pick<ContainerSpec, IsolationPart> {
     cgroupnsMode: parseCgroupns(fields),
     cgroupParent: fields.text('CgroupParent'),
   };
+}
+
+/** Docker's client lets `--userns` be `host` only: what else there is comes as `--security-opt userns=auto` from there. */
+function parseUsernsMode(fields: Fields): { usernsMode: string; securityOpt: string[] } {
+  const options = fields.texts('SecurityOpt');
+  const own = options.flatMap((option) => /^userns[=:](.*)$/s.exec(option)?.[1] ?? []);
+  const usernsMode = fields.text('UsernsMode') || (own.at(-1) ?? '');
+  parseUserns(usernsMode);
+  return { usernsMode, securityOpt: options.filter((option) => !/^userns[=:]/.test(option)) };
 }
 
 function parseCgroupns(fields: Fields): NamespaceMode {
