@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,24 +12,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void become(char **args, const int *fds, int count, int words, pid_t parent);
+static void become(char **args, const int *fds, int count, int words, pid_t parent, uid_t user);
+static void change_user(uid_t user);
 
-bool child_start(struct child *child, char **args, const int *fds, int count) {
+bool child_start(struct child *child, char **args, const int *fds, int count, uid_t user) {
   int words[2];
   if (pipe2(words, O_CLOEXEC | O_NONBLOCK) < 0) return false;
   pid_t parent = getpid();
   child->pid = fork();
   if (child->pid < 0) return false;
-  if (child->pid == 0) become(args, fds, count, words[1], parent);
+  if (child->pid == 0) become(args, fds, count, words[1], parent, user);
   close(words[1]);
   child->words = words[0];
   return true;
 }
 
-static void become(char **args, const int *fds, int count, int words, pid_t parent) {
+static void become(char **args, const int *fds, int count, int words, pid_t parent, uid_t user) {
   enum { FIRST = 3, HIGH = 64 };
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(127);
   int high_words = fcntl(words, F_DUPFD, HIGH);
   int nothing = open("/dev/null", O_RDWR);
   dup2(nothing, 0);
@@ -38,6 +38,10 @@ static void become(char **args, const int *fds, int count, int words, pid_t pare
   for (int i = 0; i < count; i++) high[i] = fcntl(fds[i], F_DUPFD, HIGH);
   for (int i = 0; i < count; i++) dup2(high[i], FIRST + i);
   close_range((unsigned)(FIRST + count), ~0U, 0);
+  if (user != 0) change_user(user);
+  /* Set last: a change of user forgets it. */
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(127);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
@@ -45,6 +49,13 @@ static void become(char **args, const int *fds, int count, int words, pid_t pare
   /* Its words are kept when nobody reads them any more: never blocking, never in its way. */
   execv(args[0], args);
   dprintf(2, "cannot be started: %s\n", strerror(errno));
+  _exit(127);
+}
+
+/* Leaves every capability behind, too. */
+static void change_user(uid_t user) {
+  if (setgroups(0, NULL) == 0 && setresgid(user, user, user) == 0 && setresuid(user, user, user) == 0) return;
+  dprintf(2, "cannot become user %u: %s\n", (unsigned)user, strerror(errno));
   _exit(127);
 }
 

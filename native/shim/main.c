@@ -1,5 +1,5 @@
 /*
- * isle-shim DIRECTORY: the first process of a microVM's container.
+ * isle-shim DIRECTORY USER: the first process of a microVM's container.
  *
  * Starts virtiofsd and QEMU as `boot` in the directory says, joins them by sockets, and is for conmon what the
  * workload is in an ordinary container: its standard streams are the workload's (over port `isle.workload`), signals
@@ -8,7 +8,9 @@
  *
  * `boot` holds two lists of arguments, each string followed by NUL and each list by an empty string: virtiofsd's (may
  * be empty) and QEMU's. virtiofsd finds its listening socket as descriptor 3; QEMU its vhost-user socket as 3, the
- * workload's port as 4 and the console as 5.
+ * workload's port as 4 and the console as 5. QEMU runs as USER (a number), which must not be root's.
+ *
+ * isle-shim --tsc: prints the frequency of the processor's time stamp counter in kHz, 0 where there is none.
  */
 #define _GNU_SOURCE
 #include "shim.h"
@@ -26,13 +28,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { MAX_BOOT = 64 * 1024, MAX_ARGS = 256 };
-
-/* Milliseconds a guest gets to shut down after its workload's end. */
-enum { SHUTDOWN = 10000 };
 
 enum { VIRTIOFSD, QEMU, CHILDREN };
 
@@ -43,29 +41,29 @@ struct vm {
   int signals;
   /* Whether QEMU's end is this process's doing. */
   bool killed;
-  /* When QEMU is killed if it still runs, in milliseconds; 0 is never. */
-  int64_t deadline;
 };
 
 static void fail(const char *what);
 static void read_boot(char **fs_args, char **vm_args);
 static int take_signals(void);
-static void start(struct vm *vm, char **fs_args, char **vm_args);
+static void start(struct vm *vm, char **fs_args, char **vm_args, uid_t user);
 static void serve(struct vm *vm);
 static int code_of(const struct vm *vm);
 
 int main(int argc, char **argv) {
   static struct vm vm;
   static char *fs_args[MAX_ARGS], *vm_args[MAX_ARGS];
-  if (argc != 2) {
-    fprintf(stderr, "usage: isle-shim DIRECTORY\n");
+  if (argc == 2 && strcmp(argv[1], "--tsc") == 0) return print_tsc();
+  uid_t user = argc == 3 ? (uid_t)strtoul(argv[2], NULL, 10) : 0;
+  if (user == 0) {
+    fprintf(stderr, "usage: isle-shim DIRECTORY USER\n");
     return 2;
   }
   if (chdir(argv[1]) < 0) fail(argv[1]);
   read_boot(fs_args, vm_args);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   vm.signals = take_signals();
-  start(&vm, fs_args, vm_args);
+  start(&vm, fs_args, vm_args, user);
   serve(&vm);
   outcome_write(&vm.port, vm.children, CHILDREN);
   return code_of(&vm);
@@ -124,7 +122,7 @@ static void vhost_pair(int ends[2]) {
   unlink("fs");
 }
 
-static void start(struct vm *vm, char **fs_args, char **vm_args) {
+static void start(struct vm *vm, char **fs_args, char **vm_args, uid_t user) {
   int workload[2], console[2], fs[2] = {-1, -1};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, workload) < 0) fail("socketpair");
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, console) < 0) fail("socketpair");
@@ -136,18 +134,12 @@ static void start(struct vm *vm, char **fs_args, char **vm_args) {
   if (fs_args[0]) {
     vhost_pair(fs);
     vm->children[VIRTIOFSD].ended = false;
-    if (!child_start(&vm->children[VIRTIOFSD], fs_args, &fs[0], 1)) fail("fork");
+    if (!child_start(&vm->children[VIRTIOFSD], fs_args, &fs[0], 1, 0)) fail("fork");
     close(fs[0]);
   }
   int fds[] = {fs[1], workload[1], console[1]};
-  if (!child_start(&vm->children[QEMU], vm_args, fds, 3)) fail("fork");
+  if (!child_start(&vm->children[QEMU], vm_args, fds, 3, user)) fail("fork");
   for (int i = 0; i < 3; i++) close(fds[i]);
-}
-
-static int64_t now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return time.tv_sec * 1000LL + time.tv_nsec / 1000000;
 }
 
 static void note_signals(struct vm *vm) {
@@ -166,13 +158,11 @@ static void pass_on(struct port *port) {
   if (port->chunk_start == port->chunk_end) port->chunk_start = port->chunk_end = 0;
 }
 
-/* Ends what must not outlive the others. */
+/* Ends what must not outlive the others. The guest says last how its workload ended: all else is done then. */
 static void settle(struct vm *vm) {
   struct child *fs = &vm->children[VIRTIOFSD], *qemu = &vm->children[QEMU];
-  if (vm->port.exited && vm->deadline == 0) vm->deadline = now() + SHUTDOWN;
   if (qemu->ended) return child_kill(fs);
-  bool late = vm->deadline != 0 && now() >= vm->deadline;
-  if (!vm->port.broken && !(fs->ended && fs->pid > 0) && !late) return;
+  if (!vm->port.exited && !vm->port.broken && !(fs->ended && fs->pid > 0)) return;
   vm->killed = true;
   child_kill(qemu);
 }
@@ -180,13 +170,6 @@ static void settle(struct vm *vm) {
 static bool is_over(const struct vm *vm) {
   return vm->children[QEMU].ended && vm->children[VIRTIOFSD].ended && vm->port.ended && vm->port.chunk_end == 0 &&
          vm->console.fd < 0 && vm->children[QEMU].words < 0 && vm->children[VIRTIOFSD].words < 0;
-}
-
-/* Milliseconds until something is to be done that no descriptor tells of. */
-static int patience(const struct vm *vm) {
-  if (vm->deadline == 0 || vm->killed || vm->children[QEMU].ended) return -1;
-  int64_t left = vm->deadline - now();
-  return left < 0 ? 0 : (int)left;
 }
 
 static void serve(struct vm *vm) {
@@ -204,7 +187,7 @@ static void serve(struct vm *vm) {
         {.fd = vm->children[VIRTIOFSD].words, .events = POLLIN},
         {.fd = vm->children[QEMU].words, .events = POLLIN},
     };
-    if (poll(polls, sizeof polls / sizeof *polls, patience(vm)) < 0 && errno != EINTR) fail("poll");
+    if (poll(polls, sizeof polls / sizeof *polls, -1) < 0 && errno != EINTR) fail("poll");
     if (polls[0].revents) note_signals(vm);
     if (polls[3].revents) pass_on(port);
     if (polls[2].revents) port_fill(port, true);

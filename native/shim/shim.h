@@ -70,8 +70,11 @@ struct child {
   size_t said_length;
 };
 
-/* The descriptors `fds` become 3, 4, … of the program; it has no others, and dies with this process. */
-bool child_start(struct child *child, char **args, const int *fds, int count);
+/*
+ * The descriptors `fds` become 3, 4, … of the program; it has no others, and dies with this process. It runs as `user`
+ * (and the group of that number), 0 is whoever this process is.
+ */
+bool child_start(struct child *child, char **args, const int *fds, int count, uid_t user);
 void child_listen(struct child *child);
 void child_kill(struct child *child);
 /* Takes the ends of all children that have ended. */
@@ -81,3 +84,7 @@ void children_reap(struct child *children, int count);
 
 /* Writes `outcome` durably: what the daemon is told of how it ended. */
 void outcome_write(const struct port *port, const struct child *children, int count);
+
+/* --- tsc.c */
+
+int print_tsc(void);

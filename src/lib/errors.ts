@@ -127,6 +127,7 @@ export const catalogue = {
   guestGone: [500, 'the connection to the microVM ended ({what}): it is stopping, or was killed'],
   guestBroken: [500, 'the microVM sent what no sound guest sends ({why}): its guest may be compromised'],
   guestFailed: [500, 'the microVM could not {what}: {detail}'],
+  guestBoot: [500, 'the microVM did not start: {why}'],
   guestKernel: [500, 'the guest kernel in {source} cannot be used: {why}'],
 
   // --- host

@@ -1,0 +1,29 @@
+import { constants } from 'node:fs';
+import { lstat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { closeFd, O_PATH, openIn } from '../../host/paths.ts';
+import { errnoOf } from '../../lib/errors.ts';
+
+/**
+ * A name for a socket in a directory that a monitor can write to: of any length, and never through a link. It holds until
+ * disposed of. Waits for the socket to appear.
+ */
+export async function socketPath(path: string, signal: AbortSignal): Promise<{ path: string } & Disposable> {
+  for (;;) {
+    try {
+      const fd = await openIn(dirname(path), basename(path), O_PATH | constants.O_NOFOLLOW, {
+        noSymlinks: true,
+      });
+      return { path: `/proc/self/fd/${fd}`, [Symbol.dispose]: () => closeFd(fd) };
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+    }
+    await sleep(10, undefined, { signal });
+  }
+}
+
+/** Whether QEMU has come as far as its sockets. */
+export async function isSocket(path: string): Promise<boolean> {
+  return (await lstat(path).catch(() => undefined))?.isSocket() === true;
+}

@@ -1,0 +1,82 @@
+import { access, constants } from 'node:fs/promises';
+import { detectKvm } from '../../host/kvm.ts';
+import { runOk } from '../../host/run.ts';
+import { isleError } from '../../lib/errors.ts';
+import type { MicrovmConfig } from './config.ts';
+
+/** What this host boots guests with. */
+export interface MicrovmHost {
+  qemu: string;
+  virtiofsd: string;
+  shim: string;
+  accelerator: 'kvm' | 'tcg';
+  /** Why hardware virtualisation is not used. */
+  why?: string;
+  machine: string;
+  /** kHz of the processor's time stamp counter, where an emulated guest cannot find it out. */
+  tsc?: number;
+  arch: string;
+}
+
+const emulators: Record<string, { program: string; package: string; machine: string }> = {
+  x64: { program: 'qemu-system-x86_64', package: 'qemu-system-x86', machine: 'microvm' },
+  arm64: { program: 'qemu-system-aarch64', package: 'qemu-system-arm', machine: 'virt' },
+};
+
+/** Finds the programs and the accelerator. Throws `unavailable` with what to install. */
+export async function findHost(config: MicrovmConfig, shim: string): Promise<MicrovmHost> {
+  const arch = process.arch;
+  const emulator = emulators[arch];
+  if (!emulator)
+    throw isleError('unavailable', { message: `microVMs run on x86-64 and arm64, not on ${arch}` });
+  const machine = config.machine ?? emulator.machine;
+  if (arch === 'arm64' ? machine !== 'virt' : machine !== 'microvm' && machine !== 'q35')
+    throw isleError('unavailable', {
+      message: `microvm.machine is "${machine}": on ${arch} it must be ${arch === 'arm64' ? 'virt' : 'microvm or q35'}`,
+    });
+  const [qemu, virtiofsd, kvm] = await Promise.all([
+    find(
+      'QEMU',
+      config.qemu,
+      [`/usr/bin/${emulator.program}`, `/usr/local/bin/${emulator.program}`],
+      emulator.package,
+    ),
+    find(
+      'virtiofsd',
+      config.virtiofsd,
+      ['/usr/libexec/virtiofsd', '/usr/lib/qemu/virtiofsd', '/usr/lib/virtiofsd'],
+      'virtiofsd (before Debian 13: qemu-system-common)',
+    ),
+    detectKvm(),
+    find('isle-shim', shim, [], 'Isle anew: sh scripts/build-native'),
+  ]);
+  const accelerated = kvm.usable
+    ? { accelerator: 'kvm' as const }
+    : { accelerator: 'tcg' as const, why: kvm.why };
+  const tsc = kvm.usable ? {} : await tscOf(shim);
+  return { qemu, virtiofsd, shim, ...accelerated, ...tsc, machine, arch };
+}
+
+async function tscOf(shim: string): Promise<{ tsc?: number }> {
+  const tsc = Number((await runOk(shim, ['--tsc'])).stdout);
+  return tsc > 0 ? { tsc } : {};
+}
+
+async function find(
+  what: string,
+  configured: string | undefined,
+  usual: string[],
+  from: string,
+): Promise<string> {
+  for (const path of configured === undefined ? usual : [configured]) {
+    const runs = await access(path, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (runs) return path;
+  }
+  const where = configured === undefined ? '' : ` at ${configured}`;
+  throw isleError('unavailable', {
+    message: `${what} is not installed${where}: install ${from}, or run isle doctor`,
+  });
+}

@@ -1,0 +1,14 @@
+/** Where a monitor's files are inside its container; plain paths, which QEMU's options can hold as they are. */
+export const monitorPaths = {
+  shim: '/isle/shim',
+  /** The guest's kernel and initramfs. */
+  kernel: '/isle/kernel',
+  initramfs: '/isle/initramfs',
+  share: '/share',
+  directory: '/vm',
+  agent: '/vm/sockets/agent',
+  qmp: '/vm/sockets/qmp',
+} as const;
+
+/** User and group of QEMU inside its container. The shim and virtiofsd are root there. */
+export const qemuUser = 65_534;

@@ -1,0 +1,348 @@
+import { chown, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import type { Resources } from '../../engine/model.ts';
+import type {
+  ExecSession,
+  ExecSpec,
+  Exit,
+  Recovered,
+  Runtime,
+  RuntimeStats,
+  Streams,
+  TerminalSize,
+  Workload,
+} from '../../engine/runtime.ts';
+import { type WiredLink, wireGuest } from '../../host/guest-link.ts';
+import { errnoOf, isIsleError, isleError } from '../../lib/errors.ts';
+import { failpoint } from '../../lib/failpoint.ts';
+import { Rollback } from '../../lib/rollback.ts';
+import { bootFile } from './boot-file.ts';
+import { monitorWorkload } from './confinement.ts';
+import { startExec } from './exec.ts';
+import { guestPlanOf, guestSpecNow } from './guest-spec-of.ts';
+import { monitorPaths, qemuUser } from './monitor-paths.ts';
+import { type MicrovmOptions, type MicrovmParts, openParts } from './parts.ts';
+import { qemuCommand } from './qemu-command.ts';
+import { readVmRecord, type VmRecord, writeVmRecord } from './record.ts';
+import { refuseHostThings } from './refusals.ts';
+import { type GuestSize, sizeOf } from './resources.ts';
+import { mountRoot, mountShare, unmountShare } from './share.ts';
+import { statsOf } from './stats.ts';
+import { updateLimits } from './update.ts';
+import { virtiofsdCommand } from './virtiofsd-command.ts';
+import { Vm } from './vm.ts';
+
+export type { MicrovmOptions };
+
+const [sigkill, sigpipe, sigchld, sigstop] = [9, 13, 17, 19];
+
+/** Milliseconds for a guest to take a signal that its shim cannot pass on. */
+const signalTime = 3000;
+
+/**
+ * The Runtime contract with a kernel for each workload: QEMU and virtiofsd, confined in a container of their own whose
+ * process is the shim (native/shim). Throws `unavailable` saying what this host lacks.
+ */
+export async function createMicrovmRuntime(options: MicrovmOptions): Promise<MicrovmRuntime> {
+  return new MicrovmRuntime(await openParts(options));
+}
+
+export class MicrovmRuntime implements Runtime {
+  readonly name = 'microvm';
+  readonly traits = { ownKernel: true, idMap: true, bootsInit: false };
+  #parts: MicrovmParts;
+  #vms = new Map<string, Vm>();
+
+  constructor(parts: MicrovmParts) {
+    this.#parts = parts;
+  }
+
+  anticipate(): void {
+    this.#parts.oci.anticipate();
+  }
+
+  async create(workload: Workload): Promise<void> {
+    const { layout, config, confinement, oci } = this.#parts;
+    const { id } = workload;
+    refuseHostThings(workload);
+    const size = sizeOf(workload.resources, config, confinement.host.accelerator);
+    const place = layout.vm(id);
+    const root = workload.idMap?.hostId ?? 0;
+    await using undo = new Rollback();
+    failpoint('microvm.directory.before');
+    await makeDirectory(place.directory, id);
+    undo.add('microVM', () => this.delete(id));
+    await mkdir(place.monitor, { mode: 0o755 });
+    await mkdir(place.sockets, { mode: 0o700 });
+    await chown(place.monitor, root, root);
+    await chown(place.sockets, root + qemuUser, root + qemuUser);
+    failpoint('microvm.share.before');
+    await mountShare(place, root);
+    failpoint('microvm.share.after');
+    const links = await wireGuest(workload.netns as string, { owner: root + qemuUser });
+    await writeFile(place.boot, this.#bootFile(size, links), { mode: 0o600 });
+    await chown(place.boot, root, root);
+    failpoint('microvm.directory.after');
+    const taps = links.length > 0;
+    await oci.create(monitorWorkload(workload, place, confinement, { memory: size.memory, taps }));
+    // Only now: these mounts travel into the container, where those of before may not (crun until 1.9 binds one alone).
+    failpoint('microvm.root.before');
+    await mountRoot(place, workload);
+    await guestPlanOf(workload, place.root);
+    failpoint('microvm.root.after');
+    // The last: without it, what is there is no microVM.
+    const record: VmRecord = { version: 1, workload, memory: size.memory, links, phase: 'created' };
+    await writeVmRecord(place.record, record);
+    undo.keep();
+    this.#watch(id, record);
+  }
+
+  async start(id: string): Promise<{ pid: number }> {
+    const { config, oci } = this.#parts;
+    const vm = await this.#get(id);
+    const { workload, links } = vm.record;
+    const spec = guestSpecNow(await guestPlanOf(workload, vm.place.root), links);
+    failpoint('microvm.boot.before');
+    const { pid } = await oci.start(id);
+    try {
+      failpoint('microvm.boot.after');
+      await vm.boot(spec, config.bootTimeout * 1000);
+      failpoint('microvm.run.after');
+      await vm.save({ phase: 'running', startedAt: new Date().toISOString() });
+    } catch (error) {
+      await this.#kill(vm);
+      throw error;
+    }
+    failpoint('microvm.start.after');
+    return { pid };
+  }
+
+  /** The shim passes on what it can catch; the rest goes through the agent. What a guest does not take kills the VM. */
+  async signal(id: string, signal: number): Promise<void> {
+    const vm = await this.#get(id);
+    if (vm.over) throw notRunning(id);
+    const ready = vm.record.phase === 'running' && !vm.paused;
+    if (![sigkill, sigpipe, sigchld, sigstop].includes(signal))
+      return await this.#parts.oci.signal(id, signal);
+    if (ready) {
+      try {
+        return await within(
+          signalTime,
+          vm.agent(signalTime).then((agent) => agent.signal(signal)),
+        );
+      } catch (error) {
+        if (vm.over) throw notRunning(id);
+        if (signal !== sigkill) throw error;
+        this.#parts.log.warn(
+          { container: id, err: error },
+          'the guest does not take its kill: the microVM is ended',
+        );
+      }
+    }
+    if (signal === sigkill) vm.doomed = true;
+    await this.#parts.oci.signal(id, signal);
+  }
+
+  async wait(id: string): Promise<Exit> {
+    return await (await this.#get(id)).exit;
+  }
+
+  async exec(id: string, exec: ExecSpec): Promise<ExecSession> {
+    const vm = await this.#get(id);
+    if (vm.over || vm.record.phase !== 'running') throw notRunning(id);
+    if (vm.paused) throw isleError('conflict', { message: `container ${id} is paused` });
+    return await startExec(vm, exec);
+  }
+
+  async attach(id: string): Promise<Streams> {
+    await this.#get(id);
+    return await this.#parts.oci.attach(id);
+  }
+
+  async resize(id: string, size: TerminalSize): Promise<void> {
+    const sides = [size.rows, size.columns];
+    if (!sides.every((side) => Number.isInteger(side) && side >= 0 && side <= 65_535))
+      throw isleError('invalidParameter', { message: `invalid terminal size ${size.columns}x${size.rows}` });
+    const vm = await this.#get(id);
+    if (vm.over) throw notRunning(id);
+    if (vm.record.phase === 'running') return await (await vm.agent()).resize(size);
+    await vm.save({ workload: { ...vm.record.workload, size } });
+  }
+
+  async pause(id: string): Promise<void> {
+    const vm = await this.#get(id);
+    await this.#parts.oci.pause(id);
+    vm.paused = true;
+  }
+
+  async resume(id: string): Promise<void> {
+    const vm = await this.#get(id);
+    await this.#parts.oci.resume(id);
+    vm.paused = false;
+    void this.#setClock(vm);
+  }
+
+  async update(id: string, resources: Resources): Promise<void> {
+    const vm = await this.#get(id);
+    if (vm.over) throw notRunning(id);
+    await updateLimits(vm, resources, this.#parts);
+  }
+
+  async stats(id: string): Promise<RuntimeStats> {
+    const vm = await this.#get(id);
+    const monitor = await this.#parts.oci.stats(id);
+    return vm.over || vm.record.phase !== 'running' ? monitor : await statsOf(vm, monitor);
+  }
+
+  async processes(id: string): Promise<number[]> {
+    return await this.#parts.oci.processes(id);
+  }
+
+  async processTable(id: string): Promise<{ titles: string[]; processes: string[][] }> {
+    const vm = await this.#get(id);
+    if (vm.over || vm.record.phase !== 'running') throw notRunning(id);
+    return await (await vm.agent()).processes();
+  }
+
+  async preparedFiles(): Promise<{ name: string; bytes: number }[]> {
+    return await this.#parts.preparedFiles();
+  }
+
+  async reopenLog(id: string): Promise<void> {
+    await this.#parts.oci.reopenLog(id);
+  }
+
+  async delete(id: string): Promise<void> {
+    const { layout, oci } = this.#parts;
+    const place = layout.vm(id);
+    const vm = this.#vms.get(id);
+    if (vm) vm.doomed = true;
+    await oci.delete(id);
+    // It reads its outcome, which goes now.
+    await vm?.exit;
+    failpoint('microvm.remove.before');
+    await unmountShare(place);
+    await rm(place.directory, { recursive: true, force: true });
+    if (this.#vms.get(id) === vm) this.#vms.delete(id);
+    failpoint('microvm.remove.after');
+  }
+
+  async recover(id: string): Promise<Recovered> {
+    const { layout, oci } = this.#parts;
+    const found = await oci.recover(id);
+    const record = await readVmRecord(layout.vm(id).record);
+    if (found.state === 'gone' || !record) return { state: 'gone' };
+    const vm = this.#vms.get(id) ?? this.#watch(id, record);
+    vm.paused = found.state === 'paused';
+    if (found.state === 'exited') return { state: 'exited', exit: await vm.exit };
+    if (found.state === 'created') return found;
+    if (vm.record.phase === 'running')
+      return {
+        state: found.state,
+        pid: found.pid,
+        ...(vm.record.startedAt ? { startedAt: vm.record.startedAt } : {}),
+      };
+    // Nobody was told that it runs, and nobody else knows what it should run.
+    await vm.save({ reason: 'the daemon ended while the microVM booted' });
+    await this.#kill(vm);
+    return { state: 'exited', exit: await vm.exit };
+  }
+
+  async leftovers(): Promise<string[]> {
+    const { layout, oci } = this.#parts;
+    const [monitors, vms] = await Promise.all([oci.leftovers(), readdir(layout.vms)]);
+    return [...new Set([...monitors, ...vms])];
+  }
+
+  /** Lets go of every guest's agent; what needs one connects again. */
+  disconnect(): void {
+    for (const vm of this.#vms.values()) vm.disconnect();
+  }
+
+  close(): void {
+    this.disconnect();
+    this.#parts.oci.close();
+  }
+
+  /** One that an earlier daemon left is recovered on first touch. */
+  async #get(id: string): Promise<Vm> {
+    const known = this.#vms.get(id);
+    if (known) return known;
+    if ((await this.recover(id)).state === 'gone') throw isleError('noSuchContainer', { id });
+    return this.#get(id);
+  }
+
+  #watch(id: string, record: VmRecord): Vm {
+    const { layout, oci } = this.#parts;
+    const vm = new Vm({ id, place: layout.vm(id), record, ended: oci.wait(id) });
+    this.#vms.set(id, vm);
+    return vm;
+  }
+
+  async #kill(vm: Vm): Promise<void> {
+    await this.#parts.oci.resume(vm.id).catch(() => {}); // It has ended.
+    await this.#parts.oci.signal(vm.id, sigkill).catch((error: unknown) => {
+      if (!isIsleError(error, 'conflict')) throw error;
+    });
+    await vm.exit;
+  }
+
+  #bootFile({ memory, cpus }: GuestSize, links: WiredLink[]): Buffer {
+    const { host, kernel } = this.#parts.confinement;
+    const qemu = qemuCommand({
+      ...host,
+      type: host.machine,
+      memory,
+      cpus,
+      kernel: monitorPaths.kernel,
+      initramfs: monitorPaths.initramfs,
+      kernelArguments: kernel.kernelArguments ?? '',
+      taps: links.map(({ tap, macAddress }) => ({ name: tap, macAddress })),
+    });
+    return bootFile(virtiofsdCommand(host.virtiofsd), qemu);
+  }
+
+  /** The guest's has stood still. */
+  async #setClock(vm: Vm): Promise<void> {
+    try {
+      if (vm.record.phase === 'running' && !vm.over)
+        await (await vm.agent()).clock(BigInt(Date.now()) * 1_000_000n);
+    } catch (error) {
+      this.#parts.log.warn(
+        { container: vm.id, err: error },
+        "the guest's clock could not be set after a pause",
+      );
+    }
+  }
+}
+
+async function makeDirectory(path: string, id: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o711 });
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST')
+      throw isleError(
+        'conflict',
+        { message: `container ${id} has a run directory already: delete it first` },
+        error,
+      );
+    throw error;
+  }
+}
+
+async function within<T>(milliseconds: number, done: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => reject(isleError('guestUnresponsive', { what: 'signal', waited: milliseconds })),
+    milliseconds,
+  );
+  done.catch(() => {});
+  try {
+    return await Promise.race([done, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function notRunning(id: string) {
+  return isleError('conflict', { message: `container ${id} is not running` });
+}

@@ -1,0 +1,173 @@
+import { constants } from 'node:fs';
+import { chown, mkdir, open, rmdir, stat } from 'node:fs/promises';
+import { dirname, posix } from 'node:path';
+import type { IdMap, Workload, WorkloadMount } from '../../engine/runtime.ts';
+import { bindMount, MS, mount, setPropagation, unmount } from '../../host/mount.ts';
+import { closeFd, O_PATH, openIn } from '../../host/paths.ts';
+import { usernsFdOf } from '../../host/user-namespace.ts';
+import { errnoOf, isleError } from '../../lib/errors.ts';
+import type { VmPlace } from './layout.ts';
+
+/** What is served when a guest boots: an empty directory that root inside may enter, where mounts appear later, too. */
+export async function mountShare(place: VmPlace, hostId: number): Promise<void> {
+  await mkdir(place.share, { mode: 0o700 });
+  const options = `mode=0755,size=64k,nr_inodes=16,uid=${hostId},gid=${hostId}`;
+  await mount('isle-share', place.share, 'tmpfs', MS.nosuid | MS.nodev, options);
+  await setPropagation(place.share, 'shared');
+  await mkdir(place.root, { mode: 0o755 });
+}
+
+/**
+ * Puts the workload's root into the share, and its binds and volumes into that: each target is resolved inside the root,
+ * whatever links the image has, and made when it is missing.
+ */
+export async function mountRoot(place: VmPlace, workload: Workload): Promise<void> {
+  await bindMount(workload.rootfs, place.root, { recursive: false, propagation: 'shared' });
+  const binds = workload.mounts.filter(({ type }) => type === 'bind');
+  if (binds.length === 0) return;
+  const userns = workload.idMap && (await usernsFdOf(workload.idMap));
+  try {
+    for (const bind of outerFirst(binds)) await mountBind(place.root, bind, workload.idMap, userns);
+  } finally {
+    if (userns !== undefined) closeFd(userns);
+  }
+}
+
+/** Takes the share down with all that is mounted in it. No error when it is not there, or only half. */
+export async function unmountShare(place: VmPlace): Promise<void> {
+  try {
+    await unmount(place.share, { detach: true });
+  } catch (error) {
+    if (!['EINVAL', 'ENOENT'].includes(errnoOf(error) ?? '')) throw error;
+  }
+  await rmdir(place.share).catch((error: unknown) => {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+  });
+}
+
+function outerFirst(binds: WorkloadMount[]): WorkloadMount[] {
+  return binds.toSorted((a, b) => a.target.split('/').length - b.target.split('/').length);
+}
+
+async function mountBind(
+  root: string,
+  bind: WorkloadMount,
+  map: IdMap | undefined,
+  userns?: number,
+): Promise<void> {
+  const sourceFd = await openSource(bind);
+  try {
+    const directory = (await stat(`/proc/self/fd/${sourceFd}`)).isDirectory();
+    const targetFd = await openTarget(root, bind.target, directory, map?.hostId ?? 0);
+    try {
+      const options = {
+        sourceFd,
+        targetFd,
+        recursive: !bind.nonRecursive,
+        readOnly: bind.readOnly,
+        recursiveReadOnly: bind.readOnly && bind.recursiveReadOnly === true && !bind.nonRecursive,
+        nosuid: bind.options?.includes('nosuid'),
+        nodev: true,
+        noexec: bind.options?.includes('noexec'),
+        propagation: 'shared' as const,
+      };
+      await mountMapped(options, userns);
+    } finally {
+      closeFd(targetFd);
+    }
+  } finally {
+    closeFd(sourceFd);
+  }
+}
+
+/** Owners as on the host, where its file system can do that; else what belongs to others there belongs to nobody inside. */
+async function mountMapped(
+  options: Parameters<typeof bindMount>[2],
+  userns: number | undefined,
+): Promise<void> {
+  try {
+    await bindMount('', '', { ...options, idmap: userns });
+  } catch (error) {
+    if (userns === undefined || !['EINVAL', 'EPERM'].includes(errnoOf(error) ?? '')) throw error;
+    await bindMount('', '', options);
+  }
+}
+
+async function openSource({ source, target }: WorkloadMount): Promise<number> {
+  if (!source.startsWith('/') || source.includes('\0'))
+    throw invalid(`invalid mount source "${source}" for ${target}: it must be an absolute path`);
+  try {
+    return await openIn('/', source, O_PATH);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR')
+      throw invalid(
+        `invalid mount config for type "bind": bind source path does not exist: ${source}`,
+        error,
+      );
+    throw invalid(`cannot use mount source ${source}: ${errnoOf(error)}`, error);
+  }
+}
+
+async function openTarget(root: string, target: string, directory: boolean, owner: number): Promise<number> {
+  try {
+    return await openIn(root, target, O_PATH);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw unusable(target, error);
+  }
+  try {
+    const path = posix.normalize(target);
+    const parent = await makeDirectories(root, dirname(path), owner);
+    try {
+      await makeEntry(parent, posix.basename(path), directory, owner);
+    } finally {
+      closeFd(parent);
+    }
+    return await openIn(root, target, O_PATH);
+  } catch (error) {
+    throw unusable(target, error);
+  }
+}
+
+/** An open descriptor of the directory `path` inside `root`, which is made with its parents. */
+async function makeDirectories(root: string, path: string, owner: number): Promise<number> {
+  try {
+    return await openIn(root, path, O_PATH | constants.O_DIRECTORY);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT' || path === '/') throw error;
+  }
+  const parent = await makeDirectories(root, dirname(path), owner);
+  try {
+    await makeEntry(parent, posix.basename(path), true, owner);
+  } finally {
+    closeFd(parent);
+  }
+  return await openIn(root, path, O_PATH | constants.O_DIRECTORY);
+}
+
+/** Through the parent's descriptor: no link on the way to it can be changed any more. */
+async function makeEntry(parent: number, name: string, directory: boolean, owner: number): Promise<void> {
+  const path = `/proc/self/fd/${parent}/${name}`;
+  try {
+    if (directory) await mkdir(path, { mode: 0o755 });
+    else
+      await (
+        await open(
+          path,
+          constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+          0o644,
+        )
+      ).close();
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST') return;
+    throw error;
+  }
+  if (owner !== 0) await chown(path, owner, owner);
+}
+
+function unusable(target: string, error: unknown) {
+  return invalid(`cannot mount on ${target}: ${errnoOf(error) ?? String(error)}`, error);
+}
+
+function invalid(message: string, cause?: unknown) {
+  return isleError('invalidParameter', { message }, cause);
+}
