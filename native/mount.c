@@ -73,6 +73,21 @@ static void run_bind_tree(struct isle_op *op) {
   close(tree);
 }
 
+/* bindInto(mountNamespace, source, target): a bind mount of `source` as this process sees it over what lies at `target` in another
+ * mount namespace, in place of what is mounted there. */
+static void run_bind_into(struct isle_op *op) {
+  int there = open(op->a[0].s, O_RDONLY | O_CLOEXEC);
+  int tree = there < 0 ? -1 : open_tree(AT_FDCWD, op->a[1].s, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+  if (tree < 0 || unshare(CLONE_FS) || setns(there, CLONE_NEWNS)) {
+    op->error = errno;
+  } else {
+    umount2(op->a[2].s, MNT_DETACH | UMOUNT_NOFOLLOW);
+    isle_done(op, move_mount(tree, "", AT_FDCWD, op->a[2].s, MOVE_MOUNT_F_EMPTY_PATH));
+  }
+  if (tree >= 0) close(tree);
+  if (there >= 0) close(there);
+}
+
 /* mountSetattr(path, recursive, attrSet, attrClear, propagation) */
 static void run_mount_setattr(struct isle_op *op) {
   struct mount_attr attr = {
@@ -88,6 +103,7 @@ static const struct isle_call calls[] = {
     {"umount", "pi", 'v', false, run_umount},
     {"overlayByFd", "pbsi", 'v', true, run_overlay_by_fd},
     {"bindTree", "ppiiiiiiii", 'v', false, run_bind_tree},
+    {"bindInto", "ppp", 'v', true, run_bind_into},
     {"mountSetattr", "piiii", 'v', false, run_mount_setattr},
 };
 

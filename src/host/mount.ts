@@ -36,6 +36,7 @@ interface Calls {
     sourceFd: number,
     targetFd: number,
   ): Promise<void>;
+  bindInto(mountNamespace: string, source: string, target: string): Promise<void>;
   mountSetattr(
     path: string,
     recursive: number,
@@ -52,6 +53,7 @@ const calls = nativeCalls<Calls>()(
   'overlayMapped',
   'mountInNetwork',
   'bindTree',
+  'bindInto',
   'mountSetattr',
 );
 
@@ -192,6 +194,14 @@ export function bindMount(source: string, target: string, options: BindOptions =
     options.sourceFd ?? -1,
     options.targetFd ?? -1,
   );
+}
+
+/**
+ * Binds `source`, as this process sees it, over `target` in the mount namespace of process `pid`, in place of what is
+ * mounted there. Links at the target's end are not followed; the rest of its path is that namespace's own affair.
+ */
+export function bindInto(pid: number, source: string, target: string): Promise<void> {
+  return calls.bindInto(`/proc/${pid}/ns/mnt`, source, target);
 }
 
 /** Unmounts the top mount on `path`, never following a symlink. `detach`: at once, even when busy. */

@@ -8,6 +8,9 @@ export interface Dressing {
   readonly traits: RuntimeTraits;
   /** What `workload` shall be, before anything is made. Throws what `Runtime.create` throws. */
   dress(workload: Workload, host: SpecHost): Promise<Dressed>;
+  /** Everything of `id` is gone, also when it never came to be. */
+  removed?(id: string): Promise<void>;
+  close?(): Promise<void>;
 }
 
 export interface Dressed {

@@ -209,6 +209,7 @@ export class OciRuntime implements Runtime {
     container?.hub.close();
     await Promise.all([removeFiles(layout, id, cgroup), container?.monitorEnded]);
     if (this.#containers.get(id) === container) this.#containers.delete(id);
+    await this.#dressing.removed?.(id);
     failpoint('runtime.delete.after');
   }
 
@@ -232,11 +233,12 @@ export class OciRuntime implements Runtime {
     return [...new Set(found.flat())].filter((name) => !name.startsWith('.'));
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#parts.exits.close();
     this.#parts.pids.close();
     if (this.#parts.tools.sealed !== undefined) closeFd(this.#parts.tools.sealed);
     this.#parts.tools.sealed = undefined;
+    await this.#dressing.close?.();
   }
 
   /** The watched container; one that an earlier daemon left is recovered on first touch. */

@@ -6,10 +6,12 @@ import { initCapabilities } from './capabilities.ts';
 import { delegate } from './delegation.ts';
 import { endingOf, findInit, type Init, isInitCommand, usualInit } from './init.ts';
 import { inittabOf } from './inittab.ts';
+import type { Lxcfs } from './lxcfs.ts';
 
 export interface SystemParts {
   /** Where the hierarchy of cgroup v2 is mounted on the host, whether it has the controllers or not. */
   unified: string;
+  lxcfs: Pick<Lxcfs, 'mounts' | 'join' | 'leave' | 'close'>;
 }
 
 /**
@@ -26,16 +28,25 @@ export function systemDressing(parts: SystemParts): Dressing {
         asked.bootInit && !isInitCommand(asked.args[0]) ? { ...asked, args: [usualInit] } : asked;
       const [command = ''] = wanted.args;
       const init = isInitCommand(command) ? await findInit(wanted.rootfs, command) : undefined;
-      const workload = await (init ? bootable(wanted, init, host) : wanted);
+      const [workload, limits] = await Promise.all([
+        init ? bootable(wanted, init, host) : wanted,
+        parts.lxcfs.mounts(),
+      ]);
       return {
         workload,
         ...(init && { ending: endingOf(init.kind) }),
-        change: (spec) => change(spec, workload, init !== undefined),
+        change: (spec) => {
+          change(spec, workload, init !== undefined);
+          spec.mounts.push(...limits);
+        },
         created: async (cgroup) => {
+          if (limits.length > 0) await parts.lxcfs.join(asked.id);
           if (workload.idMap) await delegate(parts.unified, cgroup, workload.idMap);
         },
       };
     },
+    removed: (id) => parts.lxcfs.leave(id),
+    close: () => parts.lxcfs.close(),
   };
 }
 
