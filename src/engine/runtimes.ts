@@ -101,6 +101,6 @@ export class Runtimes {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.available.map((runtime) => runtime.close?.()));
+    await Promise.all(this.available.map(async (runtime) => await runtime.close?.()));
   }
 }

@@ -46,4 +46,4 @@ await step('pause', () => runtime.pause(id));
 await step('resume', () => runtime.resume(id));
 await step('delete', () => runtime.delete(id));
 clearInterval(awake);
-runtime.close();
+await runtime.close();
