@@ -87,6 +87,9 @@ export async function runScript(daemon: TestDaemon, model: Model, remote: Remote
   await becomes('named', 'start', 'running');
   await create('plain', { Cmd: worker, HostConfig: { NetworkMode: 'none' } });
   await becomes('plain', 'start', 'running');
+  await create('system', { Cmd: worker, HostConfig: { NetworkMode: 'none', Runtime: 'system' } });
+  await becomes('system', 'start', 'running');
+  await becomes('system', 'stop?t=5', 'exited', 3);
   await becomes('web', 'stop?t=5', 'exited', 3);
   await becomes('web', 'start', 'running');
   await becomes('web', 'restart?t=5', 'running');
@@ -101,6 +104,7 @@ export async function runScript(daemon: TestDaemon, model: Model, remote: Remote
     () => void model.images.add('committed:latest'),
   );
   await push(daemon, model, `${remote.reference.split('/')[0]}/pushed`);
+  await remove('system');
   await remove('web');
   await remove('named');
   await remove('plain');

@@ -73,6 +73,8 @@ export function readWorld(daemon: TestDaemon): World {
         .sort(),
       otherMounts: mounts(root)
         .filter((point) => !/\/(rootfs|netns|volumes)\//.test(point))
+        // lxcfs stays for a while after the last container; what lies in a bundle goes with it.
+        .filter((point) => !point.startsWith(`${runRoot}/lxcfs/`) && !inBundle.test(point))
         .sort(),
       namespaces: mounts(root)
         .filter((point) => point.startsWith(`${runRoot}/netns/`))
@@ -107,6 +109,9 @@ export function readWorld(daemon: TestDaemon): World {
     },
   };
 }
+
+/** What a user namespace cannot make for itself. */
+const inBundle = /\/containers\/[0-9a-f]{64}\/(dev|sys|shm)$/;
 
 /** Half-made ones too: their names begin with a dot. */
 function savedIn(path: string): string[] {
