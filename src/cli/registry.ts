@@ -155,6 +155,11 @@ export const commands: Readonly<Record<string, Entry>> = {
     group: 'Containers',
     load: () => import('./commands/snapshot-rm.ts'),
   },
+  compare: {
+    summary: 'Measure what each isolation costs here, and advise',
+    group: 'Containers',
+    load: () => import('./commands/compare.ts'),
+  },
   'container prune': {
     summary: 'Remove all stopped containers',
     group: 'Containers',
