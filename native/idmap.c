@@ -36,6 +36,9 @@ static int become(uid_t uid, gid_t gid) {
   return 0;
 }
 
+/* actAs(uid, gid): files that this thread makes belong to them from now on. It keeps its capabilities. */
+static void run_act_as(struct isle_op *op) { isle_done(op, become((uid_t)op->a[0].i, (gid_t)op->a[1].i)); }
+
 static int append(char *data, size_t size, size_t *used, const char *before, int fd) {
   int n = snprintf(data + *used, size - *used, "%s%d", before, fd);
   if (n < 0 || (size_t)n >= size - *used) return errno = E2BIG, -1;
@@ -136,6 +139,7 @@ static void run_overlay_mapped(struct isle_op *op) {
 
 static const struct isle_call calls[] = {
     {"overlayMapped", "ppbpsiiii", 'v', true, run_overlay_mapped},
+    {"actAs", "ii", 'v', false, run_act_as},
 };
 
 void isle_init_idmap(napi_env env, napi_value exports) { ISLE_REGISTER(env, exports, calls); }

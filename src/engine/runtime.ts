@@ -180,6 +180,8 @@ export interface WorkloadMount {
   recursiveReadOnly?: boolean;
   nonRecursive?: boolean;
   propagation?: Propagation;
+  /** `host`: in a user namespace the source's owners are host ids already and not to be translated. Of a bind. */
+  owners?: 'host';
   /** tmpfs options such as `size=65536`, `mode=1777`, `noexec`. */
   options?: string[];
 }

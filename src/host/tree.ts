@@ -95,6 +95,29 @@ export const tree: Calls = nativeCalls<Calls>()(
   'treeStartWriting',
 );
 
+const identity = nativeCalls<{ actAsSync(uid: number, gid: number): void }>()('actAsSync');
+
+/**
+ * Does `work` on this thread, a worker's, as the root of a user namespace: what it makes in a file system that is mounted for
+ * that namespace gets an owner there. Capabilities stay as they are.
+ */
+export function actingAs<T>(map: { hostId: number } | undefined, work: () => T): T {
+  if (map === undefined) return work();
+  identity.actAsSync(map.hostId, map.hostId);
+  let result: T;
+  try {
+    result = work();
+  } catch (error) {
+    identity.actAsSync(0, 0);
+    throw error;
+  }
+  if (!(result instanceof Promise)) {
+    identity.actAsSync(0, 0);
+    return result;
+  }
+  return result.finally(() => identity.actAsSync(0, 0)) as T;
+}
+
 export const AT_FDCWD = -100;
 export const O_PATH = 0o10000000;
 export const SEEK_DATA = 3;

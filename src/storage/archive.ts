@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { IdMap } from '../engine/runtime.ts';
 import type { PathStat } from '../engine/engine.ts';
 import { errnoOf, isIsleError, isleError, messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
@@ -24,7 +25,7 @@ export interface ContainerFiles {
   /** `tar`: gzip, zstd or plain. */
   write(root: ContainerRoot, path: string, tar: Readable, options: WriteOptions): Promise<void>;
   /** The root without what is mounted in it. */
-  export(root: string): Promise<Readable>;
+  export(root: string, idMap?: IdMap): Promise<Readable>;
 }
 
 export interface ContainerFilesOptions {
@@ -45,7 +46,7 @@ export function createContainerFiles({ runRoot, workers, log }: ContainerFilesOp
     async read(root, path) {
       const view = await open(root);
       try {
-        const { found, tar } = await explaining(root, path, () => workers.pack(view.path, path));
+        const { found, tar } = await explaining(root, path, () => workers.pack(view.path, path, root.idMap));
         tar.once('close', () => void view[Symbol.asyncDispose]());
         return { stat: found, tar };
       } catch (error) {
@@ -59,11 +60,11 @@ export function createContainerFiles({ runRoot, workers, log }: ContainerFilesOp
       await using view = await open(root);
       const { noOverwriteDirNonDir, copyUidGid, user } = options;
       const owner = copyUidGid && user ? user : undefined;
-      const request = { root: view.path, path, noOverwriteDirNonDir, owner };
+      const request = { root: view.path, path, noOverwriteDirNonDir, owner, idMap: root.idMap };
       await explaining(root, path, () => workers.extract(request, tar as AsyncIterable<Buffer>));
     },
-    async export(root) {
-      return workers.exportTar(root);
+    async export(root, idMap) {
+      return workers.exportTar(root, idMap);
     },
   };
 }

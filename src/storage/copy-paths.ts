@@ -1,10 +1,12 @@
 import { constants } from 'node:fs';
+import type { IdMap } from '../engine/runtime.ts';
 import { Directories, splitPath } from '../host/tar/directories.ts';
 import { cleanPath } from '../host/tar/names.ts';
 import { TarExtractor } from '../host/tar/extract.ts';
 import { TarPacker } from '../host/tar/pack.ts';
+import { Owners } from '../host/tar/owners.ts';
 import { TreeWalker } from '../host/tar/walk.ts';
-import { inRoot, must, O_PATH, openTree, statAt, tree, treeError } from '../host/tree.ts';
+import { actingAs, inRoot, must, O_PATH, openTree, statAt, tree, treeError } from '../host/tree.ts';
 import { decompressed } from '../lib/decompress.ts';
 import { bytesOf, textOf } from '../lib/tar/entry.ts';
 import { TarReader } from '../lib/tar/reader.ts';
@@ -28,6 +30,8 @@ export interface ExtractRequest {
   noOverwriteDirNonDir: boolean;
   /** Everything belongs to this `user[:group]`, looked up in the root. */
   owner?: string;
+  /** The root is mounted for a user namespace with this map; the archive has the owners inside. */
+  idMap?: IdMap;
 }
 
 /** Throws the system error (ENOENT, ENOTDIR, …) when nothing is there. */
@@ -45,6 +49,7 @@ export function statPath(root: string, path: string): FoundPath {
 export async function packPath(
   root: string,
   path: string,
+  idMap: IdMap | undefined,
   sender: ThreadSender,
   onFound: (found: FoundPath) => void,
 ): Promise<void> {
@@ -53,7 +58,11 @@ export async function packPath(
     using place = new Place(rootFd, path);
     onFound(place.found());
     const packer = new TarPacker(sender);
-    for (const step of new TreeWalker().walk(place.parent, place.base, place.memberName))
+    for (const step of new TreeWalker({ owners: ownersOf(idMap) }).walk(
+      place.parent,
+      place.base,
+      place.memberName,
+    ))
       await packer.step(step);
     await packer.end();
   } finally {
@@ -63,12 +72,17 @@ export async function packPath(
 
 /** Extracts a tar (gzip, zstd or plain) into the directory `path`; a final symlink is followed inside the root. */
 export async function extractInto(request: ExtractRequest, source: AsyncIterable<Buffer>): Promise<void> {
+  await actingAs(request.idMap, () => extractAll(request, source));
+}
+
+async function extractAll(request: ExtractRequest, source: AsyncIterable<Buffer>): Promise<void> {
   const root = openTree(request.root);
   try {
     using extractor = new TarExtractor(root, {
       whiteouts: false,
       keepKinds: request.noOverwriteDirNonDir,
       owner: request.owner ? lookUpUser(root, request.owner) : undefined,
+      owners: ownersOf(request.idMap),
       base: bytesOf(request.path),
     });
     const reader = new TarReader(extractor);
@@ -81,7 +95,15 @@ export async function extractInto(request: ExtractRequest, source: AsyncIterable
 }
 
 /** An empty directory or file for a mount, with the directories above it, inside the root. */
-export function makePlace(root: string, path: string, directory: boolean): void {
+export function makePlace(root: string, path: string, directory: boolean, idMap: IdMap | undefined): void {
+  actingAs(idMap, () => makeEmpty(root, path, directory));
+}
+
+export function ownersOf(idMap: IdMap | undefined): Owners | undefined {
+  return idMap && new Owners(idMap);
+}
+
+function makeEmpty(root: string, path: string, directory: boolean): void {
   const rootFd = openTree(root);
   try {
     using directories = new Directories(rootFd, '', () => undefined);

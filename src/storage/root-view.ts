@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { IdMap } from '../engine/runtime.ts';
 import { bindMount, setReadOnly, unmount } from '../host/mount.ts';
 import { closeFd, O_PATH, openIn } from '../host/paths.ts';
+import { usernsFdOf } from '../host/user-namespace.ts';
 import { errnoOf } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import type { Logger } from '../lib/log.ts';
@@ -16,6 +18,8 @@ export interface ContainerRoot {
   /** The mounted root file system on the host. */
   root: string;
   readOnly: boolean;
+  /** It is mounted for a user namespace with this map. */
+  idMap?: IdMap;
   /** Outer targets first. */
   mounts: { source: string; subpath?: string; target: string; readOnly: boolean }[];
 }
@@ -30,7 +34,7 @@ export interface View extends AsyncDisposable {
  * then the kernel refuses writes however a path leads there. What a crash leaves is swept by the snapshots' recovery.
  */
 export async function openView(
-  { root, readOnly, mounts }: ContainerRoot,
+  { root, readOnly, idMap, mounts }: ContainerRoot,
   { runRoot, workers, log }: { runRoot: string; workers: StorageWorkers; log: Logger },
 ): Promise<View> {
   if (mounts.length === 0) return { path: root, [Symbol.asyncDispose]: async () => {} };
@@ -41,7 +45,7 @@ export async function openView(
   undo.add('directory', () => rmdir(path));
   await bindMount(root, path, { recursive: false, propagation: 'private' });
   undo.add('mount', () => unmount(path, { detach: true }));
-  for (const mount of mounts) await addMount(path, mount, workers);
+  await addMounts(path, mounts, idMap, workers);
   if (readOnly) await setReadOnly(path, true);
   failpoint('view.mount.after');
   undo.keep();
@@ -61,19 +65,38 @@ export async function openView(
   };
 }
 
+async function addMounts(
+  view: string,
+  mounts: ContainerRoot['mounts'],
+  idMap: IdMap | undefined,
+  workers: StorageWorkers,
+): Promise<void> {
+  const userns = idMap && (await usernsFdOf(idMap));
+  try {
+    for (const mount of mounts) await addMount(view, mount, { idMap, userns }, workers);
+  } finally {
+    if (userns !== undefined) closeFd(userns);
+  }
+}
+
 async function addMount(
   view: string,
   { source, subpath, target, readOnly }: ContainerRoot['mounts'][number],
+  { idMap, userns }: { idMap: IdMap | undefined; userns: number | undefined },
   workers: StorageWorkers,
 ): Promise<void> {
   const opening = subpath ? openIn(source, subpath, O_PATH) : openIn('/', source, O_PATH);
   const sourceFd = await opening.catch(gone);
   if (sourceFd === undefined) return;
   try {
-    const directory = (await stat(`/proc/self/fd/${sourceFd}`)).isDirectory();
-    const targetFd = await openTarget(view, target, directory, workers);
+    const info = await stat(`/proc/self/fd/${sourceFd}`);
+    const targetFd = await openTarget(view, target, info.isDirectory(), workers, idMap);
     try {
-      await bindMount('', '', { sourceFd, targetFd, readOnly, propagation: 'private' });
+      // Mounts below the source are not of the container's owners: they stay out where owners are translated.
+      const recursive = userns === undefined;
+      // A device node of the host's lies where they cannot be.
+      const idmap = info.isFile() || info.isDirectory() ? userns : undefined;
+      await bindMount('', '', { sourceFd, targetFd, readOnly, recursive, idmap, propagation: 'private' });
     } finally {
       closeFd(targetFd);
     }
@@ -88,12 +111,13 @@ async function openTarget(
   target: string,
   directory: boolean,
   workers: StorageWorkers,
+  idMap: IdMap | undefined,
 ): Promise<number> {
   try {
     return await openIn(view, target, O_PATH);
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error;
-    await workers.makePlace(view, target, directory);
+    await workers.makePlace(view, target, directory, idMap);
     return await openIn(view, target, O_PATH);
   }
 }

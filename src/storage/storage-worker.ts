@@ -1,11 +1,12 @@
 import { parentPort, type MessagePort } from 'node:worker_threads';
+import type { IdMap } from '../engine/runtime.ts';
 import { TarPacker } from '../host/tar/pack.ts';
 import { TreeWalker } from '../host/tar/walk.ts';
 import { exchange, openTree, tree } from '../host/tree.ts';
 import { copyTree } from '../host/tree-copy.ts';
 import { serveThread } from '../lib/threads.ts';
 import { ThreadReceiver, ThreadSender } from '../lib/thread-streams.ts';
-import { extractInto, makePlace, packPath, statPath, type ExtractRequest } from './copy-paths.ts';
+import { extractInto, makePlace, ownersOf, packPath, statPath, type ExtractRequest } from './copy-paths.ts';
 import { fillDirectory } from './fill.ts';
 import { dressImplied } from './implied.ts';
 import { layerChanges, layerEntry } from './diff.ts';
@@ -15,12 +16,12 @@ import { textOf, type TarEntry } from '../lib/tar/entry.ts';
 export type StorageJob =
   | { kind: 'changes'; upper: string; lowers: string[] }
   | { kind: 'layerTar'; upper: string; lowers: string[]; port: MessagePort }
-  | { kind: 'export'; root: string; port: MessagePort }
+  | { kind: 'export'; root: string; idMap: IdMap | undefined; port: MessagePort }
   | { kind: 'stat'; root: string; path: string }
-  | { kind: 'pack'; root: string; path: string; port: MessagePort }
+  | { kind: 'pack'; root: string; path: string; idMap: IdMap | undefined; port: MessagePort }
   | { kind: 'extract'; request: ExtractRequest; port: MessagePort }
   | { kind: 'dressImplied'; upper: string; lowers: string[]; paths: string[] }
-  | { kind: 'makePlace'; root: string; path: string; directory: boolean }
+  | { kind: 'makePlace'; root: string; path: string; directory: boolean; idMap: IdMap | undefined }
   | { kind: 'fill'; root: string; path: string; target: string }
   | { kind: 'copyTree'; from: string; to: string }
   | { kind: 'exchange'; one: string; other: string }
@@ -35,17 +36,17 @@ async function work(job: StorageJob, onProgress: (value: unknown) => void): Prom
     case 'layerTar':
       return sending(job.port, (sender) => sendLayer(job.upper, job.lowers, sender));
     case 'export':
-      return sending(job.port, (sender) => sendTree(job.root, sender));
+      return sending(job.port, (sender) => sendTree(job.root, job.idMap, sender));
     case 'stat':
       return statPath(job.root, job.path);
     case 'pack':
-      return sending(job.port, (sender) => packPath(job.root, job.path, sender, onProgress));
+      return sending(job.port, (sender) => packPath(job.root, job.path, job.idMap, sender, onProgress));
     case 'extract':
       return extractInto(job.request, new ThreadReceiver(job.port));
     case 'dressImplied':
       return dressImplied(job.upper, job.lowers, job.paths);
     case 'makePlace':
-      return makePlace(job.root, job.path, job.directory);
+      return makePlace(job.root, job.path, job.directory, job.idMap);
     case 'fill':
       return fillDirectory(job.root, job.path, job.target);
     case 'copyTree':
@@ -68,11 +69,11 @@ async function sending(port: MessagePort, send: (sender: ThreadSender) => Promis
   }
 }
 
-async function sendTree(root: string, sender: ThreadSender): Promise<void> {
+async function sendTree(root: string, idMap: IdMap | undefined, sender: ThreadSender): Promise<void> {
   const fd = openTree(root);
   try {
     const packer = new TarPacker(sender);
-    for (const step of new TreeWalker({ oneFilesystem: true }).walk(fd, '', '')) {
+    for (const step of new TreeWalker({ oneFilesystem: true, owners: ownersOf(idMap) }).walk(fd, '', '')) {
       // `docker export` has no member for the root itself.
       if (step.kind === 'entry' && step.entry.name === '') continue;
       await packer.step(step);

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { MessageChannel } from 'node:worker_threads';
+import type { IdMap } from '../engine/runtime.ts';
 import { ThreadReceiver, ThreadSender } from '../lib/thread-streams.ts';
 import { ThreadPool } from '../lib/threads.ts';
 import { workerFile } from '../lib/worker-file.ts';
@@ -16,12 +17,13 @@ export interface StorageWorkers {
   /** Gives directories of an upper directory the owner, mode, time and xattrs of those below. */
   dressImplied(upper: string, lowers: string[], paths: string[]): Promise<void>;
   layerTar(upper: string, lowers: string[]): Readable;
-  exportTar(root: string): Readable;
+  /** `idMap` here and below: the root is mounted for that user namespace, and archives have the owners inside. */
+  exportTar(root: string, idMap?: IdMap): Readable;
   stat(root: string, path: string): Promise<FoundPath>;
-  pack(root: string, path: string): Promise<{ found: FoundPath; tar: Readable }>;
+  pack(root: string, path: string, idMap?: IdMap): Promise<{ found: FoundPath; tar: Readable }>;
   extract(request: ExtractRequest, source: AsyncIterable<Buffer>): Promise<void>;
   /** Makes an empty directory or file at `path` with the directories above it, inside the root. */
-  makePlace(root: string, path: string, directory: boolean): Promise<void>;
+  makePlace(root: string, path: string, directory: boolean, idMap?: IdMap): Promise<void>;
   fill(root: string, path: string, target: string): Promise<boolean>;
   /** See `host/tree-copy.ts`. As long as a stream: it may be gigabytes. */
   copyTree(from: string, to: string): Promise<void>;
@@ -48,15 +50,15 @@ export function createStorageWorkers(): StorageWorkers {
     dressImplied: async (upper, lowers, paths) =>
       void (await run({ kind: 'dressImplied', upper, lowers, paths })),
     layerTar: (upper, lowers) => sentBy(pool, (port) => ({ kind: 'layerTar', upper, lowers, port })).tar,
-    exportTar: (root) => sentBy(pool, (port) => ({ kind: 'export', root, port })).tar,
+    exportTar: (root, idMap) => sentBy(pool, (port) => ({ kind: 'export', root, idMap, port })).tar,
     stat: async (root, path) => (await run({ kind: 'stat', root, path })) as FoundPath,
-    async pack(root, path) {
-      const { tar, first } = sentBy(pool, (port) => ({ kind: 'pack', root, path, port }));
+    async pack(root, path, idMap) {
+      const { tar, first } = sentBy(pool, (port) => ({ kind: 'pack', root, path, idMap, port }));
       return { found: (await first) as FoundPath, tar };
     },
     extract: (request, source) => extract(pool, request, source),
-    makePlace: async (root, path, directory) =>
-      void (await run({ kind: 'makePlace', root, path, directory })),
+    makePlace: async (root, path, directory, idMap) =>
+      void (await run({ kind: 'makePlace', root, path, directory, idMap })),
     fill: async (root, path, target) => (await run({ kind: 'fill', root, path, target })) as boolean,
     copyTree: async (from, to) => void (await pool.run({ kind: 'copyTree', from, to } satisfies StorageJob)),
     exchange: async (one, other) => void (await run({ kind: 'exchange', one, other })),

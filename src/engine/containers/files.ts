@@ -48,7 +48,7 @@ export async function exportContainer(ctx: EngineContext, reference: string): Pr
   const record = ctx.records.find(reference);
   const tar = await ctx.roots.stream(
     record.id,
-    (root) => ctx.files.export(root),
+    (root) => ctx.files.export(root, record.idMap),
     (stream) => stream,
   );
   publishContainer(ctx, record, 'export');
@@ -66,7 +66,8 @@ function rootOf(ctx: EngineContext, record: ContainerRecord, root: string): Cont
       readOnly,
     }))
     .sort((a, b) => a.target.length - b.target.length);
-  return { container: record.name, root, readOnly: record.spec.readonlyRootfs, mounts };
+  const { name, idMap, spec } = record;
+  return { container: name, root, readOnly: spec.readonlyRootfs, idMap, mounts };
 }
 
 /** The innermost mount that holds `path`. */

@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../../lib/errors.ts';
 import type { Attachment } from '../../network/network.ts';
@@ -11,7 +11,7 @@ import type { ContainerRecord } from './record.ts';
 export const identityFiles = ['hostname', 'hosts', 'resolv.conf'] as const;
 
 export async function writeIdentity(ctx: EngineContext, record: ContainerRecord): Promise<void> {
-  await write(stateDirOf(ctx, record.id), 'hostname', `${record.hostname}\n`);
+  await write(ctx, record, 'hostname', `${record.hostname}\n`);
 }
 
 export async function writeNetworkFiles(
@@ -20,10 +20,9 @@ export async function writeNetworkFiles(
   pod: PodNetwork,
 ): Promise<void> {
   if (pod.hosts === undefined) return; // those of the pod's owner are used
-  const directory = stateDirOf(ctx, record.id);
   await Promise.all([
-    write(directory, 'hosts', pod.hosts),
-    write(directory, 'resolv.conf', pod.resolvConf ?? ''),
+    write(ctx, record, 'hosts', pod.hosts),
+    write(ctx, record, 'resolv.conf', pod.resolvConf ?? ''),
   ]);
 }
 
@@ -42,7 +41,7 @@ export async function refreshNetworkFiles(
   const refresh = async (name: string, was: string, is: string): Promise<void> => {
     if (was === is || (await readFile(join(directory, name), 'utf8')) !== was) return;
     // In place: the file is mounted in the container.
-    await write(directory, name, is);
+    await write(ctx, record, name, is);
   };
   await Promise.all([
     refresh('hosts', before.hosts, after.hosts),
@@ -50,8 +49,14 @@ export async function refreshNetworkFiles(
   ]);
 }
 
-/** Also makes the directory when a damaged data root lost it. */
-async function write(directory: string, name: string, content: string): Promise<void> {
+/** It belongs to root inside. Also makes the directory when a damaged data root lost it. */
+async function write(
+  ctx: EngineContext,
+  { id, idMap }: ContainerRecord,
+  name: string,
+  content: string,
+): Promise<void> {
+  const directory = stateDirOf(ctx, id);
   const path = join(directory, name);
   try {
     await writeFile(path, content, { mode: 0o644 });
@@ -60,4 +65,5 @@ async function write(directory: string, name: string, content: string): Promise<
     await mkdir(directory, { recursive: true, mode: 0o700 });
     await writeFile(path, content, { mode: 0o644 });
   }
+  if (idMap) await chown(path, idMap.hostId, idMap.hostId);
 }

@@ -1,6 +1,7 @@
 import { isleError } from '../../lib/errors.ts';
 import { run } from '../../host/run.ts';
 import type { EngineContext } from '../context.ts';
+import { withInsideIds } from './inside-ids.ts';
 import { requireRunning } from './records.ts';
 import { publishContainer } from './events.ts';
 
@@ -18,7 +19,7 @@ export async function topContainer(
   const runtime = ctx.runtimeOf(record);
   const table = runtime.processTable
     ? await ownTable(() => runtime.processTable!(record.id), args, record.runtimeName)
-    : await hostTable(runtime.processes(record.id), args);
+    : await withInsideIds(await hostTable(runtime.processes(record.id), args), record.idMap);
   publishContainer(ctx, record, 'top');
   return table;
 }

@@ -90,6 +90,7 @@ function filesOf(ctx: EngineContext, record: ContainerRecord, mounts: WorkloadMo
       target: `/etc/${name}`,
       readOnly: record.spec.readonlyRootfs,
       propagation: 'rprivate',
+      owners: 'host',
     }));
 }
 

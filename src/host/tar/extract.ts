@@ -5,6 +5,7 @@ import { must, O_PATH, statAt, tree } from '../tree.ts';
 import { Directories, EEXIST, isWhiteout, splitPath } from './directories.ts';
 import { FileWriter } from './file-writer.ts';
 import { cleanPath } from './names.ts';
+import type { Owners } from './owners.ts';
 import { setXattrs } from './xattrs.ts';
 
 export interface ExtractOptions {
@@ -12,6 +13,8 @@ export interface ExtractOptions {
   whiteouts: boolean;
   /** Everything belongs to this user instead of the one the archive names. */
   owner?: { uid: number; gid: number };
+  /** The archive's owners (and `owner`) are those in a user namespace, for which the tree is mounted. */
+  owners?: Owners;
   /** A directory is never replaced by something else, nor the other way round. */
   keepKinds?: boolean;
   /** A directory inside the root that the members' names start at; default: the root. Symlinks still see the root. */
@@ -80,6 +83,7 @@ export class TarExtractor implements TarHandler, Disposable {
       entry.uid = this.#options.owner.uid;
       entry.gid = this.#options.owner.gid;
     }
+    this.#options.owners?.toHost(entry);
     if (path === '') return this.#beginRoot(entry);
     const [parentPath, name] = splitPath(path);
     if (this.#options.whiteouts && name.startsWith('.wh.')) return this.#whiteout(parentPath, name);

@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import type { TarEntry, TarType } from '../../lib/tar/entry.ts';
+import type { Owners } from './owners.ts';
 import {
   must,
   O_PATH,
@@ -23,6 +24,8 @@ export interface WalkOptions {
   overlayXattrs?: boolean;
   /** Leave out the contents of directories on other file systems. */
   oneFilesystem?: boolean;
+  /** Owners as they are in a user namespace, for which the tree is mounted. */
+  owners?: Owners;
 }
 
 /**
@@ -56,6 +59,7 @@ export class TreeWalker {
     if (type === 'directory') return yield* this.#directory(dir, base, name, stat, device);
     const entry = entryOf(type, name, stat);
     if (this.#isLink(entry, stat)) {
+      this.#options.owners?.toInside(entry);
       yield { kind: 'entry', entry, dir, base, stat };
       yield { kind: 'end' };
       return;
@@ -70,7 +74,7 @@ export class TreeWalker {
         if (typeof target === 'number') throw treeError(target, 'readlink', name);
         entry.linkName = target;
       }
-      this.#readXattrs(fd, entry);
+      this.#finish(fd, entry);
     } finally {
       tree.treeClose(fd);
     }
@@ -85,7 +89,7 @@ export class TreeWalker {
     must(fd, 'open', name);
     try {
       const entry = entryOf('directory', name, stat);
-      this.#readXattrs(fd, entry);
+      this.#finish(fd, entry);
       yield { kind: 'entry', entry, dir, base, stat };
       yield { kind: 'end' };
       if (this.#options.oneFilesystem && stat.device !== device) return;
@@ -113,7 +117,7 @@ export class TreeWalker {
       Object.assign(entry, entryOf('file', entry.name, stat));
       const segments = dataSegments(fd, stat);
       if (segments) entry.sparse = segments;
-      this.#readXattrs(fd, entry);
+      this.#finish(fd, entry);
       yield { kind: 'entry', entry, dir, base, stat: listed };
       yield* this.#content(fd, segments ?? [0, stat.size], entry.name);
       yield { kind: 'end' };
@@ -152,11 +156,12 @@ export class TreeWalker {
     return true;
   }
 
-  #readXattrs(fd: number, entry: TarEntry): void {
+  #finish(fd: number, entry: TarEntry): void {
     for (const [key, value] of xattrsOf(fd, entry.name)) {
       const overlay = /^(trusted|user)\.overlay\./.test(key);
       if (overlay ? this.#options.overlayXattrs : travels(key)) entry.xattrs.set(key, value);
     }
+    this.#options.owners?.toInside(entry);
   }
 }
 

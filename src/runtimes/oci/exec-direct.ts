@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { fchownSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { constants } from 'node:os';
@@ -32,13 +33,14 @@ export async function executeDirectly(
   place: { directory: string; pids: NumberFiles; pidPath: string },
   specPath: string,
   tools: MonitorTools,
+  owner: StreamOwner,
 ): Promise<ExecSession> {
   const log = join(place.directory, 'log');
   const args = [
     [`--root=${tools.state}`, `--log=${log}`],
     ['exec', '--process', specPath, '--pid-file', place.pidPath, container.id],
   ].flat();
-  const { child, streams, settle } = spawnWithPipes(tools, args, spec.stdin);
+  const { child, streams, settle } = spawnWithPipes(tools, args, spec.stdin, owner);
   const ended = endOf(child);
   try {
     const pid = await pidOf(place, spec.id, ended);
@@ -56,6 +58,12 @@ export async function executeDirectly(
     streams.close();
     throw error;
   }
+}
+
+/** Host ids of whoever the process runs as. */
+export interface StreamOwner {
+  uid: number;
+  gid: number;
 }
 
 /** Why a process could not be executed. */
@@ -95,8 +103,11 @@ async function pidOf(
   }
 }
 
-function spawnWithPipes(tools: MonitorTools, args: string[], wantsStdin: boolean) {
+function spawnWithPipes(tools: MonitorTools, args: string[], wantsStdin: boolean, owner: StreamOwner) {
   const [out, err, input] = createPipes(wantsStdin ? 3 : 2) as [Ends, Ends, Ends?];
+  // crun gives the streams to the first process of a container only: /dev/stdout would not open.
+  for (const fd of [out.write, err.write, input?.read])
+    if (fd !== undefined) fchownSync(fd, owner.uid, owner.gid);
   let child: ChildProcess;
   try {
     const stdio = [input?.read ?? ('ignore' as const), out.write, err.write];

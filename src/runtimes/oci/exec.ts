@@ -10,7 +10,7 @@ import { AttachHub } from './attach.ts';
 import { type Monitor, MonitorFailure, type MonitorTools, startMonitor } from './conmon.ts';
 import type { Container } from './container.ts';
 import { resizeTerminal } from './control.ts';
-import { execFailure, executeDirectly } from './exec-direct.ts';
+import { execFailure, executeDirectly, type StreamOwner } from './exec-direct.ts';
 import type { NumberFiles } from './number-files.ts';
 import { removeTree } from './remove-tree.ts';
 import { readRootFile } from './root-files.ts';
@@ -18,7 +18,7 @@ import { capabilitySets } from './spec-capabilities.ts';
 import { baseProcess } from './spec-process.ts';
 import { rlimitsOf } from './spec-rlimits.ts';
 import type { OciProcess } from './spec-types.ts';
-import { lookUpUser } from './spec-user.ts';
+import { checkMapped, lookUpUser } from './spec-user.ts';
 import { restoreNull } from './staging.ts';
 
 /** Exit code of an exec whose monitor was killed. */
@@ -53,7 +53,8 @@ export async function startExec(
   const specPath = join(directory, 'process.json');
   await writeFile(specPath, JSON.stringify(process), { mode: 0o600 });
   const run = spec.tty || spec.detached ? monitored : executeDirectly;
-  const session = await run(container, spec, place, specPath, tools).finally(restoreNull);
+  const owner = ownerOf(process, container);
+  const session = await run(container, spec, place, specPath, tools, owner).finally(restoreNull);
   await shareOomScore(container.pid, session.pid);
   failpoint('runtime.exec.after');
   undo.keep();
@@ -131,10 +132,16 @@ async function exitOf(monitor: Monitor, directory: string): Promise<{ code: numb
   return { code: last.done ? unknownExit : last.value.data & 0xff };
 }
 
+function ownerOf({ user }: OciProcess, { record: { idMap } }: Container): StreamOwner {
+  const first = idMap?.hostId ?? 0;
+  return { uid: first + user.uid, gid: first + user.gid };
+}
+
 async function execProcess(container: Container, spec: ExecSpec, all: string[]): Promise<OciProcess> {
   const { record, pid } = container;
   const root = `/proc/${pid}/root`;
   const user = await lookUpUser(spec.user, record.groupAdd, (path) => readRootFile(root, path));
+  checkMapped(user, record);
   const process = baseProcess({ ...spec, hostname: record.hostname }, user, record.capabilities, record);
   if (spec.privileged) process.capabilities = capabilitySets(all, user.uid);
   if (process.cwd !== '/') await checkDirectory(root, process.cwd);

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Resources, Ulimit } from '../../engine/model.ts';
-import type { Ending, Workload } from '../../engine/runtime.ts';
+import type { Ending, IdMap, Workload } from '../../engine/runtime.ts';
 import { errnoOf } from '../../lib/errors.ts';
 import type { OciSpec } from './spec-types.ts';
 
@@ -25,6 +25,7 @@ export interface RunRecord {
   apparmorProfile?: string;
   groupAdd: string[];
   ulimits: Ulimit[];
+  idMap?: IdMap;
   /** Of what boots an init. */
   ending?: Ending;
   /** Limits in force. */
@@ -52,6 +53,7 @@ export function recordOf(
     noNewPrivileges,
     apparmorProfile,
     groupAdd: workload.groupAdd,
+    idMap: workload.idMap,
     ulimits: workload.ulimits,
     ...(ending && { ending }),
     resources: workload.resources,

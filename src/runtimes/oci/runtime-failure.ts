@@ -15,6 +15,13 @@ export function runtimeFailure(tool: string, output: string, command: string): I
     /no such file or directory: OCI runtime attempted to invoke a command that was not found/i.test(message)
   )
     return isleError('commandNotFound', { command }, cause);
+  const unmapped = /^mount_setattr `(.+?)`: invalid argument/i.exec(message)?.[1];
+  if (unmapped !== undefined)
+    return isleError(
+      'idMapUnsupported',
+      { why: `owners cannot be translated on the file system of ${unmapped}: take another source` },
+      cause,
+    );
   if (badRequest.test(message))
     return isleError('invalidParameter', { message: `${tool}: ${message}` }, cause);
   return isleError('hostTool', { tool, message: message || 'it ended without a word' }, cause);

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { posix } from 'node:path';
-import type { Workload, WorkloadMount } from '../../engine/runtime.ts';
+import type { IdMap, Workload, WorkloadMount } from '../../engine/runtime.ts';
 import { errnoOf, isleError } from '../../lib/errors.ts';
 import { initTarget } from './spec-process.ts';
 import type { OciMount } from './spec-types.ts';
@@ -27,9 +27,7 @@ export async function mountsOf(
     ({ destination }) => !taken.has(destination) && !(ownDev && destination.startsWith('/dev/')),
   );
   wanted.sort((a, b) => depth(a.target) - depth(b.target));
-  const asked = await Promise.all(
-    wanted.map(({ mount, target }) => ociMount(mount, target, workload.idMap !== undefined)),
-  );
+  const asked = await Promise.all(wanted.map(({ mount, target }) => ociMount(mount, target, workload.idMap)));
   if (workload.init) {
     await checkInit(initPath);
     asked.push({
@@ -113,8 +111,8 @@ function queuesOf({ ipc, idMap }: Workload): Omit<OciMount, 'destination'> | und
   return there ? { type: 'bind', source: '/dev/mqueue', options: ['bind', ...locked] } : undefined;
 }
 
-async function ociMount(mount: WorkloadMount, target: string, mapped: boolean): Promise<OciMount> {
-  return mount.type === 'tmpfs' ? tmpfs(mount, target) : await bind(mount, target, mapped);
+async function ociMount(mount: WorkloadMount, target: string, idMap: IdMap | undefined): Promise<OciMount> {
+  return mount.type === 'tmpfs' ? tmpfs(mount, target) : await bind(mount, target, idMap);
 }
 
 function tmpfs(mount: WorkloadMount, target: string): OciMount {
@@ -134,7 +132,7 @@ function tmpfs(mount: WorkloadMount, target: string): OciMount {
   };
 }
 
-async function bind(mount: WorkloadMount, target: string, mapped: boolean): Promise<OciMount> {
+async function bind(mount: WorkloadMount, target: string, idMap: IdMap | undefined): Promise<OciMount> {
   if (!mount.source.startsWith('/') || mount.source.includes('\0'))
     throw invalid(`invalid mount source "${mount.source}" for ${target}: it must be an absolute path`);
   let info: Awaited<ReturnType<typeof stat>>;
@@ -151,13 +149,23 @@ async function bind(mount: WorkloadMount, target: string, mapped: boolean): Prom
   const options = [mount.nonRecursive ? 'bind' : 'rbind', mount.propagation ?? 'rprivate'];
   if (mount.readOnly) options.push(mount.recursiveReadOnly && !mount.nonRecursive ? 'rro' : 'ro');
   // A device node of the host's lies where owners cannot be translated; its mode says who may use it.
-  if (mapped && (info.isFile() || info.isDirectory())) options.push('idmap');
+  if (idMap && mount.owners !== 'host' && (info.isFile() || info.isDirectory()))
+    options.push(idmapOption(idMap));
   return {
     destination: target,
     type: 'bind',
     source: mount.source,
     options: [...options, ...(mount.options ?? [])],
   };
+}
+
+/**
+ * crun's own form, with the map written out: without one it takes that of the process it has just made, which may not
+ * have entered its namespace yet when that is not a new one.
+ */
+function idmapOption({ hostId, size }: IdMap): string {
+  const ids = `0-${hostId}-${size}`;
+  return `idmap=uids=${ids};gids=${ids}`;
 }
 
 function targetOf(target: string): string {

@@ -1,3 +1,4 @@
+import type { IdMap } from '../../engine/runtime.ts';
 import { isleError } from '../../lib/errors.ts';
 
 /** Reads a small file of the container's root, or undefined when it has none. Must resolve inside that root. */
@@ -51,6 +52,16 @@ export async function lookUpUser(
   result.additionalGids = [result.gid, ...[...further].filter((gid) => gid !== result.gid)];
   const { uid, gid, additionalGids, home } = result;
   return { uid, gid, additionalGids, home };
+}
+
+/** The kernel would say EINVAL, and only when the process is to start. */
+export function checkMapped({ uid, gid, additionalGids }: ContainerUser, { idMap }: { idMap?: IdMap }): void {
+  if (!idMap) return;
+  const wrong = [uid, gid, ...additionalGids].find((id) => id >= idMap.size);
+  if (wrong !== undefined)
+    throw isleError('invalidParameter', {
+      message: `id ${wrong} does not exist in the container's user namespace, which has ${idMap.size}: use --userns=host, or --userns=auto:size=${wrong + 1}`,
+    });
 }
 
 function findUser(

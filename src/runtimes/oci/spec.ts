@@ -12,7 +12,7 @@ import { customProfile, type SeccompProfiles } from './spec-seccomp.ts';
 import { parseSecurityOptions, type SecurityHost, type SecurityOptions } from './spec-security.ts';
 import { sysctlsOf } from './spec-sysctls.ts';
 import type { OciSeccomp, OciSpec } from './spec-types.ts';
-import { type ContainerUser, lookUpUser, type RootFileReader } from './spec-user.ts';
+import { checkMapped, lookUpUser, type RootFileReader } from './spec-user.ts';
 
 import type { UserNamespace } from './user-namespace.ts';
 
@@ -47,7 +47,7 @@ export async function specOf(
     resourcesOf(workload.resources, host.limits),
     seccompOf(security, granted, host.seccomp),
   ]);
-  checkIds(user, workload);
+  checkMapped(user, workload);
   const spec: OciSpec = {
     ociVersion: '1.0.2',
     process: processOf(workload, user, granted, security, host.limits),
@@ -73,16 +73,6 @@ export async function specOf(
   if (propagation !== undefined) spec.linux.rootfsPropagation = propagation;
   if (seccomp) spec.linux.seccomp = seccomp;
   return spec;
-}
-
-/** The kernel would say EINVAL, and only when the process is to start. */
-function checkIds({ uid, gid, additionalGids }: ContainerUser, { idMap }: Workload): void {
-  if (!idMap) return;
-  const wrong = [uid, gid, ...additionalGids].find((id) => id >= idMap.size);
-  if (wrong !== undefined)
-    throw isleError('invalidParameter', {
-      message: `id ${wrong} does not exist in the container's user namespace, which has ${idMap.size}: use --userns=host, or --userns=auto:size=${wrong + 1}`,
-    });
 }
 
 async function seccompOf(
