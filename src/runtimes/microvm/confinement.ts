@@ -50,7 +50,8 @@ export const monitorDressing: Dressing = {
   dress: async (workload) => ({
     workload,
     change({ mounts, linux }) {
-      for (const mount of mounts) mount.options = mount.options.filter((option) => option !== 'idmap');
+      for (const mount of mounts)
+        mount.options = mount.options.filter((option) => !/^idmap(=|$)/.test(option));
       for (const device of linux.devices)
         Object.assign(device, { fileMode: 0o600, uid: qemuUser, gid: qemuUser });
     },

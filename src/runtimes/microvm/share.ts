@@ -71,7 +71,7 @@ async function mountBind(
         noexec: bind.options?.includes('noexec'),
         propagation: 'shared' as const,
       };
-      await mountMapped(options, userns);
+      await mountMapped(options, bind.owners === 'host' ? undefined : userns);
     } finally {
       closeFd(targetFd);
     }
