@@ -5,7 +5,7 @@ import { wantedPorts } from './attach-request.ts';
 import { targetEndpoint, targetOf } from './endpoints.ts';
 import type { Firewall } from './firewall.ts';
 import type { Networks } from './networks.ts';
-import { forgetFlows, type Ports } from './ports.ts';
+import type { Ports } from './ports.ts';
 import type { Records, StoredPod } from './records.ts';
 import { elementsOf, type Withdrawals } from './withdrawals.ts';
 
@@ -44,7 +44,7 @@ export class Publisher {
     undo.add('rules', () => firewall.remove(elements));
     await firewall.add(elements);
     failpoint('network.publish.after');
-    withdrawals.run(() => forgetFlows(claimed, target));
+    withdrawals.run(() => withdrawals.forgetFlows(claimed, target));
     return claimed;
   }
 
@@ -66,11 +66,11 @@ export class Publisher {
   }
 
   async #withdraw(pod: StoredPod): Promise<void> {
-    const { ports, firewall } = this.#options;
+    const { ports, firewall, withdrawals } = this.#options;
     const target = targetOf(pod.endpoints);
     if (target === undefined || pod.ports.length === 0) return;
     await firewall.remove(elementsOf(pod));
-    await forgetFlows(pod.ports, target);
+    await withdrawals.forgetFlows(pod.ports, target);
     ports.release(pod.podId, pod.ports);
   }
 

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { PortBinding } from '../engine/model.ts';
 import { deleteLink } from '../host/netlink.ts';
 import { NetworkJob } from '../host/network-job.ts';
 import { failpoint } from '../lib/failpoint.ts';
@@ -6,7 +7,7 @@ import type { Logger } from '../lib/log.ts';
 import { releaseEndpoint, targetOf } from './endpoints.ts';
 import type { Firewall } from './firewall.ts';
 import type { Networks } from './networks.ts';
-import { forgetFlows, publications, type Ports } from './ports.ts';
+import { forgetFlows, type PodTarget, publications, type Ports } from './ports.ts';
 import type { StoredPod } from './records.ts';
 import { publicationElement, type Element } from './ruleset.ts';
 
@@ -53,8 +54,14 @@ export class Withdrawals {
     await Promise.all(this.#running);
   }
 
+  /** Flows that stay end by themselves: no reason to keep the ports, or to leave them half withdrawn. */
+  async forgetFlows(ports: readonly PortBinding[], target: PodTarget): Promise<void> {
+    const { log } = this.#options;
+    await forgetFlows(ports, target).catch((err: unknown) => log.warn({ err }, 'UDP flows stay'));
+  }
+
   async #withdraw(pod: StoredPod): Promise<void> {
-    const { firewall, ports, networks, directory, log } = this.#options;
+    const { firewall, ports, networks, directory } = this.#options;
     const job = new NetworkJob();
     // The kernel takes a link down some time after its namespace: too late for an address that is asked for again.
     const chosen = pod.request.networks.some(({ endpoint }) => endpoint.ipv4Address || endpoint.ipv6Address);
@@ -65,9 +72,7 @@ export class Withdrawals {
     await Promise.all([job.run(), firewall.remove(elementsOf(pod))]);
     failpoint('network.detach.after');
     const target = targetOf(pod.endpoints);
-    // Flows that stay end by themselves: no reason to keep the ports.
-    if (target)
-      await forgetFlows(pod.ports, target).catch((err: unknown) => log.warn({ err }, 'UDP flows stay'));
+    if (target) await this.forgetFlows(pod.ports, target);
     ports.release(pod.podId, pod.ports);
     for (const endpoint of pod.endpoints) {
       const network = networks.find(endpoint.networkId);

@@ -1,21 +1,13 @@
 import { defineCommand } from '../command.ts';
-import { containerPath, eachName } from '../each-name.ts';
-import { integer, text } from '../flags.ts';
+import { endEach, endingFlags } from '../ending.ts';
 
 export const command = defineCommand({
   usage: '[OPTIONS] CONTAINER [CONTAINER...]',
   examples: [{ run: 'restart web', does: 'stop it and start it again' }],
-  flags: {
-    signal: text('Signal to send', { short: 's' }),
-    timeout: integer('Seconds to wait before killing it; -1 for ever', { short: 't', aliases: ['time'] }),
-  },
+  flags: endingFlags,
   args: [1, Number.POSITIVE_INFINITY],
   complete: ['running'],
   run(context, { args, flags }) {
-    const action = async (name: string) => {
-      const query = { t: flags.timeout, signal: flags.signal };
-      await context.client.status('POST', `${containerPath(name)}/restart`, { query });
-    };
-    return eachName(context, args, action, 'restarting');
+    return endEach(context, args, flags, 'restart', 'restarting');
   },
 });
