@@ -23,11 +23,10 @@ describe('side by side', { concurrency: false }, () => {
 
   const health = ['--health-cmd', 'wget -qO- http://127.0.0.1/cgi-bin/name', '--health-interval', '500ms'];
 
-  async function run({ name, flags, own }: Isolation): Promise<void> {
+  async function run({ name, flags }: Isolation): Promise<void> {
     const words = ['run', '-d', '--name', name, '--hostname', name, '--network', 'town', '-m', '256m'];
     const more = ['-p', '127.0.0.1::80', '-v', 'shared:/shared', ...health, ...flags, 'app'];
-    if (own) await world.isleOk(...words, ...more);
-    else await world.docker.ok(...words, ...more);
+    await world.docker.ok(...words, ...more);
   }
 
   async function each(work: (name: string, isolation: Isolation) => Promise<unknown>): Promise<void> {
@@ -124,10 +123,8 @@ describe('side by side', { concurrency: false }, () => {
   });
 
   test('cp goes both ways, and what is copied belongs to root inside', async () => {
-    await each(async (name, { own }) => {
-      const copy = (...words: string[]) =>
-        own ? world.isleOk('cp', ...words) : world.docker.ok('cp', ...words);
-      await copy(import.meta.filename, `${name}:/srv/copied`);
+    await each(async (name) => {
+      await world.docker.ok('cp', import.meta.filename, `${name}:/srv/copied`);
       assert.equal(await world.inside(name, 'stat', '-c', '%U', '/srv/copied'), 'root');
       assert.match(await world.inside(name, 'head', '-n', '1', '/srv/copied'), /^import assert/);
       await world.inside(name, 'sh', '-c', `echo from ${name} > /srv/written`);
@@ -218,18 +215,18 @@ describe('side by side', { concurrency: false }, () => {
   });
 
   test('commit makes an image that has what was written', async () => {
-    await each(async (name, { flags, own }) => {
+    await each(async (name, { flags }) => {
       await world.docker.ok('commit', name, `kept-${name}`);
       const words = ['run', '--rm', ...flags, `kept-${name}`, 'cat', '/srv/written'];
-      assert.equal(await (own ? world.isleOk(...words) : world.docker.ok(...words)), `from ${name}`);
+      assert.equal(await world.docker.ok(...words), `from ${name}`);
     });
   });
 
   test('the restart policy starts a failing one again, and gives up in the end', async () => {
-    await each(async (name, { flags, own }) => {
+    await each(async (name, { flags }) => {
       const policy = ['--name', `failing-${name}`, '--restart', 'on-failure:2', ...flags];
       const words = ['run', '-d', ...policy, 'app', 'sh', '-c', 'echo once; exit 3'];
-      await (own ? world.isleOk(...words) : world.docker.ok(...words));
+      await world.isleOk(...words);
       const state = '{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}';
       await world.until(
         `${name} has given up`,
@@ -273,10 +270,10 @@ describe('side by side', { concurrency: false }, () => {
   });
 
   test('run --rm gives output and exit code, and leaves nothing', async () => {
-    await each(async (_, { flags, own }) => {
+    await each(async (_, { flags }) => {
       const words = ['run', '--rm', '-i', ...flags, 'app', 'sh', '-c', 'cat; exit 6'];
-      const got = own ? await world.isle(...words) : await world.docker.run(words, 'in\n');
-      assert.deepEqual([got.code, got.stdout], [6, own ? '' : 'in\n']);
+      const got = await world.docker.run(words, 'in\n');
+      assert.deepEqual([got.code, got.stdout], [6, 'in\n'], got.stderr);
     });
     for (const name of names) await world.docker.ok('rm', '-f', name, `failing-${name}`);
     assert.equal(await world.docker.ok('ps', '-aq'), '');
