@@ -281,6 +281,8 @@ export interface Container {
   spec: ContainerSpec;
   /** Image and spec merged: what runs. */
   process: { path: string; args: string[]; env: string[]; cwd: string; user: string };
+  /** Its user namespace's ids on the host, for as long as it is there. Absent: it runs in the host's. */
+  idMap?: { hostId: number; size: number };
   /** Nobody named a command, and the runtime starts the init it finds: `process` says which one usually is. */
   bootsInit?: boolean;
   /** Merged from the image when the spec did not say. '': what the runtime's `ending` says. */
