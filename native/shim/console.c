@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { POSITION = 16, RING = 64 * 1024 };
@@ -22,7 +23,7 @@ bool console_open(struct console *console, int fd, const char *path) {
 
 bool console_read(struct console *console) {
   char bytes[4096];
-  ssize_t got = read(console->fd, bytes, sizeof bytes);
+  ssize_t got = recv(console->fd, bytes, sizeof bytes, MSG_DONTWAIT);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return true;
   /* A full disk only costs the console. */
   if (got > 0) return (void)keep(console, bytes, (size_t)got), true;

@@ -125,7 +125,7 @@ static void vhost_pair(int ends[2]) {
 static void start(struct vm *vm, char **fs_args, char **vm_args, uid_t user) {
   int workload[2], console[2], fs[2] = {-1, -1};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, workload) < 0) fail("socketpair");
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, console) < 0) fail("socketpair");
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console) < 0) fail("socketpair");
   port_open(&vm->port, workload[0]);
   if (!console_open(&vm->console, console[0], "console")) fail("console");
   for (int fd = 0; fd <= 2; fd++) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);

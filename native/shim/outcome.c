@@ -20,6 +20,7 @@ void outcome_write(const struct port *port, const struct child *children, int co
   if (port->broken) fprintf(file, "broken %s\n", port->broken);
   for (int i = 0; i < count; i++) {
     const struct child *child = &children[i];
+    if (child->pid == 0) continue;
     if (child->ended && WIFEXITED(child->status)) fprintf(file, "%s exited %d\n", child->name, WEXITSTATUS(child->status));
     if (child->ended && WIFSIGNALED(child->status)) fprintf(file, "%s killed %d\n", child->name, WTERMSIG(child->status));
     put_words(file, child);

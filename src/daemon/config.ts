@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { isAbsolute, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { isleError, messageOf } from '../lib/errors.ts';
+import { defaultMicrovmConfig, type MicrovmConfig } from '../runtimes/microvm/config.ts';
 import { didYouMean } from '../lib/suggest.ts';
 
 /** Everything that can be set for a daemon; `docs/configuration.md` describes each for users. */
@@ -18,6 +19,7 @@ export interface DaemonConfig {
   network: NetworkConfig;
   runtime: RuntimeConfig;
   containers: ContainersConfig;
+  microvm: MicrovmConfig;
 }
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -84,6 +86,7 @@ const defaults = {
     seccompProfile: '/usr/share/containers/seccomp.json',
   },
   containers: { logDriver: 'json-file', logOptions: {}, ulimits: [], init: false, stopTimeout: 10 },
+  microvm: defaultMicrovmConfig,
 };
 
 /**
@@ -110,6 +113,7 @@ export async function loadConfig(argv: string[]): Promise<DaemonConfig> {
       paths: { ...defaults.runtime.paths, ...set.runtime?.paths },
     },
     containers: { ...defaults.containers, ...set.containers },
+    microvm: { ...defaults.microvm, ...set.microvm },
   };
   checkInstance(config.instance);
   return config;
@@ -193,6 +197,15 @@ const schema = {
     init: 'path',
     seccompProfile: 'path',
   },
+  microvm: {
+    qemu: 'path',
+    virtiofsd: 'path',
+    kernelSource: 'path',
+    memory: 'count',
+    cpus: 'count',
+    bootTimeout: 'count',
+    machine: 'string',
+  },
   containers: {
     logDriver: 'string',
     logOptions: 'stringMap',
@@ -205,12 +218,13 @@ const schema = {
 } as const satisfies { [key: string]: Kind };
 
 type FileConfig = Partial<
-  Omit<DaemonConfig, 'images' | 'network' | 'runtime' | 'containers' | 'logLevel'> & {
+  Omit<DaemonConfig, 'images' | 'network' | 'runtime' | 'containers' | 'microvm' | 'logLevel'> & {
     logLevel: string;
     images: Partial<ImagesConfig>;
     network: Partial<NetworkConfig>;
     runtime: Partial<RuntimeConfig>;
     containers: Partial<ContainersConfig>;
+    microvm: Partial<MicrovmConfig>;
   }
 >;
 

@@ -1,5 +1,6 @@
 import { access, constants } from 'node:fs/promises';
 import type { RuntimeOffer } from '../engine/runtimes.ts';
+import { programPath } from '../host/installation.ts';
 import { isleError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { createOciRuntime, type OciRuntimeOptions } from '../runtimes/oci/runtime.ts';
@@ -32,7 +33,7 @@ export function runtimeOffers(config: DaemonConfig, log: Logger): Record<string,
  * install) when this host cannot have it; its code is loaded only then.
  */
 function ownOffers(config: DaemonConfig, log: Logger): Record<string, RuntimeOffer> {
-  return { system: systemOffer(config, log) };
+  return { system: systemOffer(config, log), microvm: microvmOffer(config, log) };
 }
 
 /** Stands on crun: it alone mounts the unified hierarchy of a hybrid host inside. */
@@ -44,6 +45,36 @@ function systemOffer(config: DaemonConfig, log: Logger): RuntimeOffer {
       await installed(path);
       const { createSystemRuntime } = await import('../runtimes/system/runtime.ts');
       return await createSystemRuntime(ociOptions(config, path, log));
+    },
+  };
+}
+
+/** Every part of it is looked for when the daemon starts; its kernel is prepared for the first guest. */
+function microvmOffer(config: DaemonConfig, log: Logger): RuntimeOffer {
+  const { microvm, dataRoot, runRoot, instance, runtime } = config;
+  const { conmon, init, seccompProfile } = runtime;
+  const lookUp = async () => {
+    const { findHost } = await import('../runtimes/microvm/host.ts');
+    return await findHost(microvm, programPath('isle-shim'));
+  };
+  return {
+    path: microvm.qemu ?? `/usr/bin/qemu-system-${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}`,
+    optional: true,
+    async open() {
+      const { createMicrovmRuntime } = await import('../runtimes/microvm/runtime.ts');
+      const { kernelSource } = await import('../runtimes/microvm/kernel-source.ts');
+      const { prepareGuest } = await import('../runtimes/microvm/guest-image/prepare-guest.ts');
+      const source = kernelSource(microvm.kernelSource);
+      return await createMicrovmRuntime({
+        ...{ dataRoot, runRoot, instance, log, config: microvm },
+        oci: { runtime: config.runtime.paths.crun ?? '/usr/bin/crun', conmon, init, seccompProfile },
+        shim: programPath('isle-shim'),
+        guestKernel: () => prepareGuest({ source, dataRoot, log: (message) => log.info(message) }),
+      });
+    },
+    async status() {
+      const { accelerationOf } = await import('../runtimes/microvm/host.ts');
+      return { accelerator: accelerationOf(await lookUp()) };
     },
   };
 }

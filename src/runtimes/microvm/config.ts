@@ -12,10 +12,8 @@ export interface MicrovmConfig {
   cpus: number;
   /** Seconds from start until the workload runs. */
   bootTimeout: number;
-  /** Booted guests kept ready. */
-  pool: number;
   /** QEMU's machine; unset: `microvm` (on arm64 `virt`). */
   machine?: string;
 }
 
-export const defaultMicrovmConfig: MicrovmConfig = { memory: 512, cpus: 0, bootTimeout: 60, pool: 0 };
+export const defaultMicrovmConfig: MicrovmConfig = { memory: 512, cpus: 0, bootTimeout: 60 };

@@ -3,6 +3,7 @@ import type { Workload, WorkloadMount } from '../../engine/runtime.ts';
 import { isleError, messageOf } from '../../lib/errors.ts';
 import type { Dressing } from '../oci/dressing.ts';
 import type { MicrovmHost } from './host.ts';
+import type { GuestKernel } from './parts.ts';
 import type { VmPlace } from './layout.ts';
 import { monitorPaths, qemuUser } from './monitor-paths.ts';
 import { readOnly } from './monitor-root.ts';
@@ -19,7 +20,9 @@ export interface Confinement {
   system: WorkloadMount[];
   /** JSON text. */
   seccompProfile: string;
-  kernel: { kernel: string; initramfs: string; kernelArguments?: string };
+  kernel: GuestKernel;
+  /** kHz */
+  tsc?: number;
 }
 
 /**

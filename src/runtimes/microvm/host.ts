@@ -13,8 +13,6 @@ export interface MicrovmHost {
   /** Why hardware virtualisation is not used. */
   why?: string;
   machine: string;
-  /** kHz of the processor's time stamp counter, where an emulated guest cannot find it out. */
-  tsc?: number;
   arch: string;
 }
 
@@ -53,13 +51,17 @@ export async function findHost(config: MicrovmConfig, shim: string): Promise<Mic
   const accelerated = kvm.usable
     ? { accelerator: 'kvm' as const }
     : { accelerator: 'tcg' as const, why: kvm.why };
-  const tsc = kvm.usable ? {} : await tscOf(shim);
-  return { qemu, virtiofsd, shim, ...accelerated, ...tsc, machine, arch };
+  return { qemu, virtiofsd, shim, ...accelerated, machine, arch };
 }
 
-async function tscOf(shim: string): Promise<{ tsc?: number }> {
-  const tsc = Number((await runOk(shim, ['--tsc'])).stdout);
-  return tsc > 0 ? { tsc } : {};
+/** What guests run with, for people. */
+export function accelerationOf({ accelerator, why }: MicrovmHost): string {
+  return accelerator === 'kvm' ? 'KVM' : `TCG (emulated processors), since ${why}`;
+}
+
+/** kHz of the processor's time stamp counter, which an emulated guest has too; undefined where there is none. */
+export async function tscOf(shim: string): Promise<number | undefined> {
+  return Number((await runOk(shim, ['--tsc'])).stdout) || undefined;
 }
 
 async function find(

@@ -1,11 +1,11 @@
-import { mkdir, stat } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { detectCgroups } from '../../host/cgroup/detect.ts';
 import type { Logger } from '../../lib/log.ts';
 import { createOciRuntime, type OciConfig, type OciRuntime } from '../oci/runtime.ts';
 import { defaultProfilePath } from '../oci/spec-seccomp.ts';
 import type { MicrovmConfig } from './config.ts';
 import { type Confinement, monitorDressing, monitorProfile } from './confinement.ts';
-import { findHost } from './host.ts';
+import { accelerationOf, findHost, type MicrovmHost, tscOf } from './host.ts';
 import { layoutOf, type MicrovmLayout } from './layout.ts';
 import { makeMonitorRoot } from './monitor-root.ts';
 
@@ -33,10 +33,13 @@ export interface MicrovmOptions {
 export interface MicrovmParts {
   layout: MicrovmLayout;
   config: MicrovmConfig;
-  confinement: Confinement;
+  host: MicrovmHost;
+  /** What every VM needs and none changes; made when the first one is. Throws `guestKernel`. */
+  confinement(): Promise<Confinement>;
   oci: OciRuntime;
   log: Logger;
-  preparedFiles(): Promise<{ name: string; bytes: number }[]>;
+  /** For when no VM is left. */
+  removeCgroup(): Promise<void>;
 }
 
 /** Control groups of monitors lie apart: the OCI runtime beside takes all below `/<instance>` for its own. */
@@ -48,11 +51,9 @@ export async function openParts(options: MicrovmOptions): Promise<MicrovmParts> 
   const { runRoot, dataRoot, instance, config, log } = options;
   const layout = layoutOf(runRoot);
   const host = await findHost(config, options.shim);
-  const kernel = await options.guestKernel();
   await mkdir(layout.vms, { recursive: true, mode: 0o711 });
-  const [system, seccompProfile, oci] = await Promise.all([
-    makeMonitorRoot(layout.monitorRoot),
-    monitorProfile(options.oci.seccompProfile ?? defaultProfilePath),
+  const [cgroups, oci] = await Promise.all([
+    detectCgroups(),
     createOciRuntime({
       runRoot: layout.oci,
       dataRoot,
@@ -62,23 +63,41 @@ export async function openParts(options: MicrovmOptions): Promise<MicrovmParts> 
       log,
     }),
   ]);
-  const { accelerator, why } = host;
-  log.info(
-    { accelerator, why, qemu: host.qemu },
-    `microVMs run with ${accelerator.toUpperCase()}${why === undefined ? '' : `: ${why}`}`,
-  );
+  const { accelerator, why, qemu } = host;
+  log.info({ accelerator, why, qemu }, `microVMs run with ${accelerationOf(host)}`);
   return {
     layout,
     config,
-    confinement: { host, rootfs: layout.monitorRoot, system, seccompProfile, kernel },
+    host,
+    confinement: once(() => confinementOf(options, layout, host)),
     oci,
     log,
-    preparedFiles: async () =>
-      await Promise.all(
-        [kernel.kernel, kernel.initramfs].map(async (path) => ({
-          name: basename(path),
-          bytes: (await stat(path)).size,
-        })),
-      ),
+    removeCgroup: () => cgroups.cgroup(`/${monitorInstance(instance)}`).remove(),
+  };
+}
+
+async function confinementOf(
+  options: MicrovmOptions,
+  layout: MicrovmLayout,
+  host: MicrovmHost,
+): Promise<Confinement> {
+  const [system, seccompProfile, kernel, tsc] = await Promise.all([
+    makeMonitorRoot(layout.monitorRoot),
+    monitorProfile(options.oci.seccompProfile ?? defaultProfilePath),
+    options.guestKernel(),
+    host.accelerator === 'tcg' ? tscOf(host.shim) : undefined,
+  ]);
+  return { host, rootfs: layout.monitorRoot, system, seccompProfile, kernel, ...(tsc ? { tsc } : {}) };
+}
+
+/** Made when first asked for; asked for again after a failure. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => {
+    made ??= make().catch((error: unknown) => {
+      made = undefined;
+      throw error;
+    });
+    return made;
   };
 }

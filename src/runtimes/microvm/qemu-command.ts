@@ -7,7 +7,7 @@ export interface Machine {
   /** `microvm`, `q35` or (arm64) `virt`. */
   type: string;
   accelerator: 'kvm' | 'tcg';
-  /** kHz; see {@link ./host.ts}. */
+  /** kHz of the host's time stamp counter. */
   tsc?: number;
   arch: string;
   cpus: number;

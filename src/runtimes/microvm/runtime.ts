@@ -1,4 +1,5 @@
-import { chown, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 import type { Resources } from '../../engine/model.ts';
 import type {
   ExecSession,
@@ -16,7 +17,7 @@ import { errnoOf, isIsleError, isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import { Rollback } from '../../lib/rollback.ts';
 import { bootFile } from './boot-file.ts';
-import { monitorWorkload } from './confinement.ts';
+import { type Confinement, monitorWorkload } from './confinement.ts';
 import { startExec } from './exec.ts';
 import { guestPlanOf, guestSpecNow } from './guest-spec-of.ts';
 import { monitorPaths, qemuUser } from './monitor-paths.ts';
@@ -61,10 +62,11 @@ export class MicrovmRuntime implements Runtime {
   }
 
   async create(workload: Workload): Promise<void> {
-    const { layout, config, confinement, oci } = this.#parts;
+    const { layout, config, host, oci } = this.#parts;
     const { id } = workload;
     refuseHostThings(workload);
-    const size = sizeOf(workload.resources, config, confinement.host.accelerator);
+    const size = sizeOf(workload.resources, config, host.accelerator);
+    const confinement = await this.#parts.confinement();
     const place = layout.vm(id);
     const root = workload.idMap?.hostId ?? 0;
     await using undo = new Rollback();
@@ -79,7 +81,7 @@ export class MicrovmRuntime implements Runtime {
     await mountShare(place, root);
     failpoint('microvm.share.after');
     const links = await wireGuest(workload.netns as string, { owner: root + qemuUser });
-    await writeFile(place.boot, this.#bootFile(size, links), { mode: 0o600 });
+    await writeFile(place.boot, bootFileOf(confinement, size, links), { mode: 0o600 });
     await chown(place.boot, root, root);
     failpoint('microvm.directory.after');
     const taps = links.length > 0;
@@ -204,7 +206,11 @@ export class MicrovmRuntime implements Runtime {
   }
 
   async preparedFiles(): Promise<{ name: string; bytes: number }[]> {
-    return await this.#parts.preparedFiles();
+    const { kernel } = await this.#parts.confinement();
+    const paths = [kernel.kernel, kernel.initramfs];
+    return await Promise.all(
+      paths.map(async (path) => ({ name: basename(path), bytes: (await stat(path)).size })),
+    );
   }
 
   async reopenLog(id: string): Promise<void> {
@@ -258,8 +264,9 @@ export class MicrovmRuntime implements Runtime {
     for (const vm of this.#vms.values()) vm.disconnect();
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.disconnect();
+    if ((await this.leftovers()).length === 0) await this.#parts.removeCgroup();
     this.#parts.oci.close();
   }
 
@@ -286,21 +293,6 @@ export class MicrovmRuntime implements Runtime {
     await vm.exit;
   }
 
-  #bootFile({ memory, cpus }: GuestSize, links: WiredLink[]): Buffer {
-    const { host, kernel } = this.#parts.confinement;
-    const qemu = qemuCommand({
-      ...host,
-      type: host.machine,
-      memory,
-      cpus,
-      kernel: monitorPaths.kernel,
-      initramfs: monitorPaths.initramfs,
-      kernelArguments: kernel.kernelArguments ?? '',
-      taps: links.map(({ tap, macAddress }) => ({ name: tap, macAddress })),
-    });
-    return bootFile(virtiofsdCommand(host.virtiofsd), qemu);
-  }
-
   /** The guest's has stood still. */
   async #setClock(vm: Vm): Promise<void> {
     try {
@@ -313,6 +305,25 @@ export class MicrovmRuntime implements Runtime {
       );
     }
   }
+}
+
+function bootFileOf(
+  { host, kernel, tsc }: Confinement,
+  { memory, cpus }: GuestSize,
+  links: WiredLink[],
+): Buffer {
+  const qemu = qemuCommand({
+    ...host,
+    ...(tsc === undefined ? {} : { tsc }),
+    type: host.machine,
+    memory,
+    cpus,
+    kernel: monitorPaths.kernel,
+    initramfs: monitorPaths.initramfs,
+    kernelArguments: kernel.kernelArguments ?? '',
+    taps: links.map(({ tap, macAddress }) => ({ name: tap, macAddress })),
+  });
+  return bootFile(virtiofsdCommand(host.virtiofsd), qemu);
 }
 
 async function makeDirectory(path: string, id: string): Promise<void> {
