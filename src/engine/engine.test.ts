@@ -293,3 +293,31 @@ test('a container that joins another one is in its pod, and a plain one is a pod
   assert.ok(found.every((pod) => pod.running));
   assert.equal(fake.world.workloads.get(joined.id)?.workload.netns, `/netns/${id}`);
 });
+
+test('exit codes of execs outlive the daemon, and go with the container', async () => {
+  const fake = await fakeEngine();
+  const { id } = await run(fake, ['sleep', '100']);
+  const { execs } = fake.engine;
+  const exec = await execs.create(id, {
+    args: ['sh', '-c', 'exit 9'],
+    env: ['SECRET=1'],
+    cwd: '',
+    user: '',
+    tty: false,
+    attachStdin: false,
+    attachStdout: true,
+    attachStderr: true,
+    privileged: false,
+  });
+  await (await execs.start(exec, { detach: false, tty: false }))!.exit;
+  const next = await fake.restart();
+  const { running, exitCode, env } = next.engine.execs.get(exec);
+  assert.deepEqual({ running, exitCode, env }, { running: false, exitCode: 9, env: [] });
+  await next.engine.containers.remove(id, { force: true, volumes: false });
+  const last = await next.restart();
+  assert.throws(
+    () => last.engine.execs.get(exec),
+    (error) => isIsleError(error, 'noSuchExec'),
+  );
+  await last.close();
+});

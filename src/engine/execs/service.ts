@@ -1,5 +1,6 @@
 import { isleError, isIsleError, messageOf } from '../../lib/errors.ts';
 import { newId } from '../../lib/ids.ts';
+import type { Table } from '../../lib/table.ts';
 import { publishContainer } from '../containers/events.ts';
 import { requireRunning } from '../containers/records.ts';
 import type { EngineContext } from '../context.ts';
@@ -15,13 +16,22 @@ interface Entry {
   size?: TerminalSize;
 }
 
-/** Processes run beside the first one. They are known to this daemon only: nobody can ask for them after a restart. */
+/**
+ * Processes run beside the first one. What has ended can be asked for its exit code after a restart of the daemon too;
+ * what ran at that moment is forgotten.
+ */
 export class ExecService implements Execs {
   #ctx: EngineContext;
   #entries = new Map<string, Entry>();
+  #ended: Table<ExecRecord>;
 
   constructor(ctx: EngineContext) {
     this.#ctx = ctx;
+    this.#ended = ctx.store.table<ExecRecord>('execs');
+    for (const record of this.#ended.all()) {
+      if (ctx.records.get(record.containerId)) this.#entries.set(record.id, { record });
+      else this.#ended.delete(record.id);
+    }
   }
 
   async create(reference: string, options: ExecOptions): Promise<string> {
@@ -85,7 +95,7 @@ export class ExecService implements Execs {
       this.#watch(entry, session);
       return options.detach ? drain(session) : session;
     } catch (error) {
-      entry.record = { ...entry.record, running: false, exitCode: exitCodeOf(error) };
+      this.#end(entry, exitCodeOf(error));
       throw error;
     }
   }
@@ -98,22 +108,37 @@ export class ExecService implements Execs {
 
   /** The container is gone: so are its execs. */
   forget(containerId: string): void {
-    for (const [id, { record }] of this.#entries)
-      if (record.containerId === containerId) this.#entries.delete(id);
+    for (const [id, { record }] of this.#entries) if (record.containerId === containerId) this.#drop(id);
   }
 
   #watch(entry: Entry, session: ExecSession): void {
     session.exit.then(
       ({ code }) => {
-        entry.record = { ...entry.record, running: false, exitCode: code, pid: 0 };
+        this.#end(entry, code);
         entry.session = undefined;
         this.#publish(entry.record, 'exec_die', { exitCode: String(code) });
       },
       (error: unknown) => {
-        entry.record = { ...entry.record, running: false, exitCode: 255, pid: 0 };
+        this.#end(entry, 255);
         this.#ctx.log.error({ exec: entry.record.id, err: error }, `exec: ${messageOf(error)}`);
       },
     );
+  }
+
+  #end(entry: Entry, exitCode: number): void {
+    entry.record = { ...entry.record, running: false, exitCode, pid: 0 };
+    // Nobody asks for its environment any more, which may hold secrets. The container may be gone already.
+    if (!this.#entries.has(entry.record.id)) return;
+    try {
+      this.#ended.put(entry.record.id, { ...entry.record, env: [] });
+    } catch (error) {
+      this.#ctx.log.warn({ exec: entry.record.id, err: error }, `keeping an exit code: ${messageOf(error)}`);
+    }
+  }
+
+  #drop(id: string): void {
+    this.#entries.delete(id);
+    this.#ended.delete(id);
   }
 
   #entry(id: string): Entry {
@@ -133,7 +158,7 @@ export class ExecService implements Execs {
     const ended = [...this.#entries].filter(
       ([, { record }]) => record.containerId === containerId && record.exitCode !== null,
     );
-    for (const [id] of ended.slice(0, -keptEnded)) this.#entries.delete(id);
+    for (const [id] of ended.slice(0, -keptEnded)) this.#drop(id);
   }
 }
 
