@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { judgeCgroups } from './cgroups.ts';
 import { judgeKernel } from './kernel.ts';
 import { droppingChains, judgeBridgeFilter, judgeForwardPolicy } from './network.ts';
+import { judgeDelegation } from './system-containers.ts';
 import { compareVersions, versionIn } from './version.ts';
 import { judgeKvm } from './virtualisation.ts';
 
@@ -45,4 +46,15 @@ test('other tables that drop forwarded packets are named, Isle’s own are not',
 test('a host without KVM is warned, never failed', () => {
   assert.equal(judgeKvm({ usable: false, why: 'there is no /dev/kvm' }).status, 'warn');
   assert.equal(judgeKvm({ usable: true, module: 'kvm_amd' }).status, 'ok');
+});
+
+test('without KVM it is said what is used instead', () => {
+  assert.match(judgeKvm({ usable: false, why: 'there is no /dev/kvm' }).found, /no \/dev\/kvm: .*emulated/);
+});
+
+test('a hybrid host has control groups for a system container’s init, but no controllers', () => {
+  assert.equal(judgeDelegation('/sys/fs/cgroup', 'cpuset cpu io memory pids\n').status, 'ok');
+  const hybrid = judgeDelegation('/sys/fs/cgroup/unified', '\n');
+  assert.equal(hybrid.status, 'warn');
+  assert.match(hybrid.found, /hybrid/);
 });

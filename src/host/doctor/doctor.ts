@@ -4,10 +4,17 @@ import { checkDisk, checkOverlay } from './disk.ts';
 import type { Check, DoctorOptions, Finding } from './finding.ts';
 import { checkGroup, checkKernel, checkRoot } from './kernel.ts';
 import { checkInotify, checkRlimits } from './limits.ts';
-import { checkIdmappedMounts, checkUserNamespaces } from './namespaces.ts';
+import { checkIdmappedLayers, checkIdmappedMounts, checkUserNamespaces } from './namespaces.ts';
 import { checkBridgeFilter, checkForwardPolicy, checkForwarding } from './network.ts';
+import { checkDelegation, checkLxcfs } from './system-containers.ts';
 import { checkCatatonit, checkConmon, checkCrun, checkNftables, checkSeccomp } from './tools.ts';
-import { checkKvm } from './virtualisation.ts';
+import {
+  checkGuestKernel,
+  checkGuestNetwork,
+  checkKvm,
+  checkQemu,
+  checkVirtiofsd,
+} from './virtualisation.ts';
 
 const checks: Readonly<Record<string, Check>> = {
   root: checkRoot,
@@ -26,10 +33,17 @@ const checks: Readonly<Record<string, Check>> = {
   'br-netfilter': checkBridgeFilter,
   'user-namespaces': checkUserNamespaces,
   'idmapped-mounts': checkIdmappedMounts,
+  'idmapped-layers': checkIdmappedLayers,
+  lxcfs: checkLxcfs,
+  'cgroup2-delegation': checkDelegation,
   rlimits: checkRlimits,
   inotify: checkInotify,
   group: checkGroup,
   kvm: checkKvm,
+  qemu: checkQemu,
+  virtiofsd: checkVirtiofsd,
+  'guest-kernel': checkGuestKernel,
+  'guest-network': checkGuestNetwork,
 };
 
 /** Looks at everything Isle needs of this host, without an engine. Order and names are stable; never throws. */
@@ -66,6 +80,8 @@ const rootOnly = new Set([
   'br-netfilter',
   'user-namespaces',
   'idmapped-mounts',
+  'idmapped-layers',
+  'guest-network',
 ]);
 
 async function examine(name: string, check: Check, options: DoctorOptions): Promise<Finding> {

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, messageOf } from '../../lib/errors.ts';
-import { bindMount, unmount } from '../mount.ts';
+import { bindMount, mappedOverlayMount, unmount } from '../mount.ts';
 import { usernsFd } from '../user-namespace.ts';
 import { closeFd } from '../paths.ts';
 import type { DoctorOptions, Finding } from './finding.ts';
@@ -53,6 +53,49 @@ async function tryIdmap(place: string): Promise<void> {
     const userns = await usernsFd(ONE_RANGE, ONE_RANGE);
     try {
       await bindMount(source, target, { idmap: userns });
+      await unmount(target);
+    } finally {
+      closeFd(userns);
+    }
+  } finally {
+    await rm(root, { recursive: true, force: true });
+  }
+}
+
+/** Tries a container's root for a user namespace: an overlay whose layers are mapped. */
+export async function checkIdmappedLayers(options: DoctorOptions): Promise<Finding> {
+  const name = 'idmapped-layers';
+  const why = 'microVMs, system containers and --userns=auto give each container ids of its own by them';
+  const place = await nearestDirectory(options.dataRoot);
+  try {
+    await tryMappedOverlay(place);
+    return { name, status: 'ok', found: `work on ${place}`, why };
+  } catch (error) {
+    return {
+      name,
+      status: 'warn',
+      found: `none on ${place} (${errnoOf(error) ?? messageOf(error)})`,
+      why,
+      advice: 'Linux 5.19 or newer and a --data-root on ext4, xfs or btrfs; or run with --userns=host',
+    };
+  }
+}
+
+async function tryMappedOverlay(place: string): Promise<void> {
+  const root = await mkdtemp(join(place, '.isle-doctor-'));
+  try {
+    const [layers, writable, target] = ['layers', 'writable', 'target'].map((one) => join(root, one)) as [
+      string,
+      string,
+      string,
+    ];
+    const lower = join(layers, 'lower');
+    for (const path of [lower, join(writable, 'upper'), join(writable, 'work'), target])
+      await mkdir(path, { recursive: true });
+    const userns = await usernsFd(ONE_RANGE, ONE_RANGE);
+    try {
+      const owner = { uid: ONE_RANGE[0]!.host, gid: ONE_RANGE[0]!.host };
+      await mappedOverlayMount(target, { layers, lowers: [lower], writable, userns, root: owner });
       await unmount(target);
     } finally {
       closeFd(userns);

@@ -46,7 +46,8 @@ export function checkCatatonit(): Promise<Finding> {
   });
 }
 
-async function checkTool(tool: Tool): Promise<Finding> {
+/** The version that it says. Only `missing: 'fail'` keeps containers from running. */
+export async function checkTool(tool: Tool): Promise<Finding> {
   const { name, why } = tool;
   const advice = `apt-get install ${tool.package} (${tool.oldest} or newer)`;
   try {
