@@ -26,6 +26,7 @@ enum descriptor { CHANNEL, IN, OUT, ERR, DESCRIPTORS };
 
 struct session {
   bool used, tty, starting, detached, failed, exited;
+  struct failure failure;
   bool orphan; /* nobody listens any more: output is dropped, the end is not told */
   uint32_t id;
   struct port *port;
@@ -244,11 +245,11 @@ static void tell_started(struct session *session) {
   if (!session->orphan) send_text(&agent_port, FRAME_STARTED, session->id, &text);
 }
 
-static void tell_failed(struct session *session, const struct failure *failure) {
+/* Once nothing is left of it: the next may begin. */
+static void tell_failed(const struct session *session) {
   uint32_t id = session == workload ? run_request : session->id;
-  if (id && !session->orphan) send_failure(&agent_port, id, failure);
-  session->failed = true;
   if (session == workload) workload_state = WORKLOAD_NONE;
+  if (id && !session->orphan) send_failure(&agent_port, id, &session->failure);
 }
 
 /* Messages until the channel closes: by the program that was executed, or by a child that gave up. */
@@ -269,7 +270,8 @@ static void pump_channel(struct session *session) {
     }
     close_descriptor(session, CHANNEL);
     session->starting = false;
-    if (got > 0) tell_failed(session, &failure);
+    session->failed = got > 0;
+    if (session->failed) session->failure = failure;
     else tell_started(session);
   }
 }
@@ -372,7 +374,8 @@ static void finish(struct session *session) {
   if (!session->exited || session->starting || session->fds[OUT] >= 0 || session->fds[ERR] >= 0) return;
   if (port_room(session->port) < 4096 && !session->orphan) return;
   if (session == workload) end_workload();
-  if (!session->failed && !session->orphan) tell_exit(session);
+  if (session->failed) tell_failed(session);
+  else if (!session->orphan) tell_exit(session);
   release(session);
 }
 

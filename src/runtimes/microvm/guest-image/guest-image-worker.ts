@@ -97,7 +97,7 @@ async function write(
 ): Promise<void> {
   const draft = `${directory}.draft`;
   await rm(draft, { recursive: true, force: true });
-  failpoint('microvm.guest-image.before');
+  failpoint('guest.image.before');
   await mkdir(draft, { mode: 0o700 });
   const { kernel, initramfs } = pathsIn(draft);
   await writeSynced(kernel, data.kernel);
@@ -105,7 +105,7 @@ async function write(
   await writeSynced(join(draft, 'about.json'), data.about);
   await rename(draft, directory);
   await syncDirectory(target);
-  failpoint('microvm.guest-image.after');
+  failpoint('guest.image.after');
 }
 
 async function writeSynced(path: string, data: Buffer): Promise<void> {

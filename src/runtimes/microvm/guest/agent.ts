@@ -81,13 +81,16 @@ export class GuestAgent {
   }
 
   /** Runs another process in the workload's namespaces. Throws as {@link run}, and `guestFailed` when nothing runs. */
-  async exec(process: GuestProcess, { detached = false }: { detached?: boolean } = {}): Promise<GuestExec> {
+  async exec(
+    process: GuestProcess,
+    { detached = false, timeout = answerTime }: { detached?: boolean; timeout?: number } = {},
+  ): Promise<GuestExec> {
     const payload = encodeProcess(process, detached);
     const session = this.#newSession();
     const exec = new ExecSession(this.#port(session), process.stdin);
     this.#execs.set(session, exec);
     try {
-      const started = await this.#answer(session, 'exec', answerTime, () =>
+      const started = await this.#answer(session, 'exec', timeout, () =>
         this.#connection.send(frameType.exec, session, payload),
       );
       return {
