@@ -1,6 +1,7 @@
 import { defineCommand } from '../command.ts';
 import { encodeFilters, longFilterFlag } from '../filters.ts';
 import { boolean } from '../flags.ts';
+import { removeLeftovers } from '../compare/leftovers.ts';
 import { prune, pruneImages, type Pruned } from '../prune.ts';
 
 export const command = defineCommand({
@@ -18,7 +19,7 @@ export const command = defineCommand({
   args: [0, 0],
   async run(context, { flags }) {
     const what = [
-      'all stopped containers',
+      'all stopped containers, and what a killed "isle compare" left running',
       'all networks not used by at least one container',
       ...(flags.volumes ? ['all anonymous volumes not used by at least one container'] : []),
       flags.all ? 'all images without at least one container associated to them' : 'all dangling images',
@@ -33,9 +34,11 @@ export const command = defineCommand({
           '/containers/prune',
           { query },
         );
+        // They may run on: whoever killed the comparison's client left nobody to stop them.
+        const left = flags.filter.length === 0 ? await removeLeftovers(client) : [];
         pruned.push({
           title: 'Deleted Containers',
-          removed: containers.ContainersDeleted ?? [],
+          removed: [...(containers.ContainersDeleted ?? []), ...left],
           bytes: containers.SpaceReclaimed,
         });
         const networks = await client.post<{ NetworksDeleted: string[] | null }>('/networks/prune', {

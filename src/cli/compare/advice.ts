@@ -58,7 +58,7 @@ function trustReason(trust: Trust): string {
 
 function workloadReasons({ isInit, root, ports }: Given): string[] {
   return [
-    ...(isInit ? ['Its command is an init, which wants to be the first process of a whole system.'] : []),
+    ...(isInit ? ['What it runs is an init, which wants to be the first process of a whole system.'] : []),
     ...(root ? ['It runs as root inside, so it matters whom that root is outside.'] : []),
     ...(ports.length > 0
       ? [`It listens on port ${ports.join(', ')}: whoever reaches that may try to take it over.`]

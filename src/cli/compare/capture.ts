@@ -18,7 +18,7 @@ export class Capture {
   readonly #socket: Hijacked['socket'];
 
   /** @param onStdout gets what comes on stdout, as it comes. */
-  constructor({ socket }: Hijacked, onStdout?: (text: string) => void) {
+  constructor({ socket, contentType }: Hijacked, onStdout?: (text: string) => void) {
     this.#socket = socket;
     const first = Promise.withResolvers<void>();
     const end = Promise.withResolvers<void>();
@@ -29,20 +29,21 @@ export class Capture {
       this.firstByteAt = performance.now();
       first.resolve();
     };
-    const frames = new Demultiplexer({
-      stdout: (data) => {
-        arrived();
-        this.#stdout = append(this.#stdout, data);
-        onStdout?.(data.toString());
-      },
-      stderr: (data) => {
-        arrived();
-        this.#stderr = append(this.#stderr, data);
-      },
-    });
+    const stdout = (data: Buffer) => {
+      arrived();
+      this.#stdout = append(this.#stdout, data);
+      onStdout?.(data.toString());
+    };
+    const stderr = (data: Buffer) => {
+      arrived();
+      this.#stderr = append(this.#stderr, data);
+    };
+    // A terminal's output is not in frames: that of a system container's console.
+    const frames = contentType.includes('multiplexed') ? new Demultiplexer({ stdout, stderr }) : undefined;
     socket.on('data', (chunk: Buffer) => {
       try {
-        frames.write(chunk);
+        if (frames) frames.write(chunk);
+        else stdout(chunk);
       } catch {
         // A broken stream is an end.
         socket.destroy();

@@ -1,3 +1,4 @@
+import { messageOf } from '../../lib/errors.ts';
 import type { Context } from '../context.ts';
 import { adviseOn } from './advice.ts';
 import { Bench } from './bench.ts';
@@ -49,11 +50,15 @@ export async function compare(
     const work = { bench, peer, plan, options, facts, progress };
     await timeWorkload(work, subjects);
     await probeIsolations(work, subjects);
-  } finally {
+  } catch (error) {
     progress.end();
     peer?.close();
-    await bench.removeAll();
+    await bench.removeAll().catch((late: unknown) => context.err.foreign(`isle: ${messageOf(late)}`));
+    throw error;
   }
+  progress.end();
+  peer.close();
+  await bench.removeAll();
   for (const subject of subjects)
     if (subject.isolation.name === 'microvm' && subject.exists && !facts.kvm.usable)
       subject.note(
@@ -126,14 +131,14 @@ async function probeIsolations(work: Work, subjects: readonly Subject[]): Promis
   for (const subject of subjects) {
     progress.step(subject.isolation.title);
     if (!subject.exists) continue;
-    await subject.attempt(bench, async () => {
+    await subject.attemptProbe(bench, 'starting the probes', async () => {
       const box = await ProbeBox.start(bench, plan, subject.isolation);
       boxes.push({ subject, box });
       subject.box = box;
     });
   }
   for (const { subject, box } of boxes)
-    await subject.attempt(bench, async () => {
+    await subject.attemptProbe(bench, 'timing exec', async () => {
       for (let time = 0; time < options.runs + 1; time++) await box.timeExec();
     });
   progress.phase('probing');
@@ -142,7 +147,9 @@ async function probeIsolations(work: Work, subjects: readonly Subject[]): Promis
       if (kind === 'net' && !options.networkProbe) continue;
       for (const { subject, box } of boxes) {
         progress.step(`${kind} in ${subject.isolation.words}`);
-        await subject.attempt(bench, () => box.run(kind, peer, options.probeMilliseconds));
+        await subject.attemptProbe(bench, `probing ${kind}`, () =>
+          box.run(kind, peer, options.probeMilliseconds),
+        );
       }
     }
 }

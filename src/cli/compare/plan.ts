@@ -50,7 +50,7 @@ export async function planOf(
       root: /^(0|root)?(:|$)/.test(user),
       ports: tcpPorts(Object.keys(exposed)),
       healthcheck: hasCheck(config?.Healthcheck?.Test),
-      isInit: isInit(command[0]),
+      isInit: command.length === 0 || isInit(command[0]),
     },
   };
 }

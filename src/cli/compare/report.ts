@@ -44,7 +44,7 @@ export interface Workload {
   /** TCP ports that the image or the call exposes. */
   ports: number[];
   healthcheck: boolean;
-  /** The command is an init: it wants to be the first process of a whole system. */
+  /** The command is an init, or there is none: it wants to be the first process of a whole system. */
   isInit: boolean;
 }
 

@@ -45,16 +45,21 @@ export class Subject {
     return { ...(this.#first && { oneShot: this.oneShot === true }), ...(kill && { kill }) };
   }
 
-  /** Does a part of the measuring; what goes wrong is a result, unless the user gave up. */
+  /** Runs the workload; what goes wrong is a result, unless the user gave up. */
   async attempt(bench: Bench, work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      if (bench.signal.aborted) throw interrupted();
-      if (!(error instanceof ApiError || error instanceof Failure)) throw error;
-      if (error instanceof NotCreated) this.#exists = false;
-      this.#fail(error);
-    }
+    const failure = await failureOf(bench, work);
+    if (!failure) return;
+    if (failure instanceof NotCreated) this.#exists = false;
+    this.#reason ??= oneLine(failure);
+  }
+
+  /** Probes; where that fails, numbers are missing, but the workload runs all the same. */
+  async attemptProbe(bench: Bench, what: string, work: () => Promise<void>): Promise<void> {
+    const failure = await failureOf(bench, work);
+    if (!failure) return;
+    if (failure instanceof NotCreated) this.#exists = false;
+    // The reason why nothing works in it is known already.
+    if (this.#reason === undefined) this.#notes.push(`${what} failed: ${oneLine(failure)}`);
   }
 
   take(times: RunTimes, first: boolean): void {
@@ -97,12 +102,6 @@ export class Subject {
       probes: this.#probes(),
       ...(box && { sharing: sharingOf(box.facts, host, box.footprint) }),
     };
-  }
-
-  #fail(error: Error): void {
-    this.#reason ??= messageOf(error)
-      .trim()
-      .replace(/\s*\n\s*/g, ': ');
   }
 
   #times(): Times {
@@ -165,6 +164,24 @@ export class Subject {
       this.#runs.map(value).filter((one) => one !== undefined),
     );
   }
+}
+
+/** What the engine or a measurement said; other errors are bugs and are thrown. */
+async function failureOf(bench: Bench, work: () => Promise<void>): Promise<ApiError | Failure | undefined> {
+  try {
+    await work();
+    return undefined;
+  } catch (error) {
+    if (bench.signal.aborted) throw interrupted();
+    if (error instanceof ApiError || error instanceof Failure) return error;
+    throw error;
+  }
+}
+
+function oneLine(error: Error): string {
+  return messageOf(error)
+    .trim()
+    .replace(/\s*\n\s*/g, ': ');
 }
 
 function endOf(times: RunTimes): string {

@@ -1,6 +1,6 @@
 import type { Output } from '../terminal/output.ts';
 import { harmless, type Paint } from '../terminal/paint.ts';
-import { type Cell, displayWidth, renderTable } from '../terminal/table.ts';
+import { type Cell, cut, displayWidth, renderTable } from '../terminal/table.ts';
 import { isolations } from './isolations.ts';
 import { formatSpread, formatValue, type Metric, metrics } from './metrics.ts';
 import type { IsolationReport, Report } from './report.ts';
@@ -42,7 +42,7 @@ function bestTable(reports: readonly IsolationReport[], paint: Paint, width: num
     const rows = rowsOf(reports, paint, spread);
     if (width === undefined || widthOf(rows, reports) <= width) return asTable(rows, reports, paint);
   }
-  return asLists(rowsOf(reports, paint, true), reports, paint);
+  return asLists(rowsOf(reports, paint, true), reports, paint, width ?? 80);
 }
 
 function rowsOf(reports: readonly IsolationReport[], paint: Paint, spread: boolean): Row[] {
@@ -116,13 +116,21 @@ function asTable(rows: readonly Row[], reports: readonly IsolationReport[], pain
 }
 
 /** For terminals that are narrower than the table. */
-function asLists(rows: readonly Row[], reports: readonly IsolationReport[], paint: Paint): string {
+function asLists(
+  rows: readonly Row[],
+  reports: readonly IsolationReport[],
+  paint: Paint,
+  width: number,
+): string {
   return reports
     .map((report, at) => {
       const lines = rows.flatMap((row) => {
         if ('heading' in row) return [];
         const { text, paint: style = String } = row.cells[at]!;
-        return text === '-' ? [] : [`  ${row.title.padEnd(21)} ${style(harmless(text))}\n`];
+        if (text === '-') return [];
+        const shown = harmless(text);
+        if (24 + displayWidth(shown) <= width) return [`  ${row.title.padEnd(21)} ${style(shown)}\n`];
+        return [`  ${row.title}\n`, `    ${style(cut(shown, width - 4))}\n`];
       });
       return `${paint.bold(titleOf(report))}\n${lines.join('')}`;
     })
