@@ -1,4 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
+import { loadavg } from 'node:os';
 import { detectKvm, type Kvm } from './kvm.ts';
 
 /** What an isolation may or may not share: to be compared with what a process inside sees. */
@@ -13,6 +14,8 @@ export interface HostFacts {
   securityModules: string[];
   cpu: string;
   kvm: Kvm;
+  /** Processes that ran or wanted to, on average over the last minute. */
+  load: number;
 }
 
 export async function hostFacts(): Promise<HostFacts> {
@@ -32,6 +35,7 @@ export async function hostFacts(): Promise<HostFacts> {
     // arm64 has no name there.
     cpu: /^model name\s*:\s*(.*)$/m.exec(cpuinfo)?.[1] ?? '',
     kvm,
+    load: loadavg()[0] ?? 0,
   };
 }
 

@@ -30,15 +30,15 @@ export const command = defineCommand({
       question: `This will remove:\n${what.map((one) => `  - ${one}`).join('\n')}`,
       run: async (client) => {
         const pruned: Pruned[] = [];
+        // They may run on, as nobody was left to stop them; before others go, whose end shows that they are leftovers.
+        const left = flags.filter.length === 0 ? await removeLeftovers(client) : [];
         const containers = await client.post<{ ContainersDeleted: string[] | null; SpaceReclaimed: number }>(
           '/containers/prune',
           { query },
         );
-        // They may run on: whoever killed the comparison's client left nobody to stop them.
-        const left = flags.filter.length === 0 ? await removeLeftovers(client) : [];
         pruned.push({
           title: 'Deleted Containers',
-          removed: [...(containers.ContainersDeleted ?? []), ...left],
+          removed: [...left, ...(containers.ContainersDeleted ?? [])],
           bytes: containers.SpaceReclaimed,
         });
         const networks = await client.post<{ NetworksDeleted: string[] | null }>('/networks/prune', {

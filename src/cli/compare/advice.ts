@@ -1,6 +1,7 @@
 import { type IsolationName, isolations } from './isolations.ts';
 import { formatValue } from './metrics.ts';
 import type { Advice, IsolationReport, Trust, Workload } from './report.ts';
+import type { Summary } from './samples.ts';
 
 type Given = Pick<Workload, 'isInit' | 'root' | 'ports' | 'kind'>;
 
@@ -84,31 +85,44 @@ function costReason(chosen: IsolationReport, plain: IsolationReport): string {
   return `Compared with a plain container: ${costs(chosen, plain)}.`;
 }
 
-/** `first output after 61 ms instead of 55 ms, 2.4 MB of memory instead of 2.1 MB, …` */
+/** `first sign of life after 2 s instead of 61 ms; …`: what stands out from the noise. */
 function costs(one: IsolationReport, other: IsolationReport): string {
-  const parts: string[] = [];
   const [life, otherLife] = [one, other].map(
     ({ times }) => times.firstOutput ?? times.listening ?? times.started,
   );
-  if (life && otherLife) parts.push(`first sign of life after ${pair(life.median, otherLife.median, 'ms')}`);
-  if (one.memory && other.memory)
-    parts.push(`${pair(one.memory.total.median, other.memory.total.median, 'B')} of memory`);
-  const slower = (['cpu', 'smallFiles', 'netReceive'] as const)
-    .map((key) => {
-      const [mine, theirs] = [one.probes[key], other.probes[key]];
-      return mine && theirs
-        ? `${Math.round((mine.median / theirs.median) * 100)} % of its ${speeds[key]}`
-        : '';
-    })
-    .filter(Boolean);
-  if (slower.length > 0) parts.push(slower.join(', '));
-  return parts.join('; ') || 'no cost could be measured';
+  const compared: [Summary | undefined, Summary | undefined, (a: Summary, b: Summary) => string][] = [
+    [life, otherLife, (a, b) => `first sign of life after ${pair(a, b)}`],
+    [one.memory?.total, other.memory?.total, (a, b) => `${pair(a, b)} of memory`],
+    ...(['cpu', 'smallFiles', 'netReceive'] as const).map(
+      (key): [Summary | undefined, Summary | undefined, (a: Summary, b: Summary) => string] => [
+        one.probes[key],
+        other.probes[key],
+        (a, b) => `${formatRatio(a.median / b.median)} of its ${speeds[key]}`,
+      ],
+    ),
+  ];
+  const known = compared.flatMap(([a, b, say]) => (a && b ? [{ a, b, say }] : []));
+  if (known.length === 0) return 'its cost could not be measured';
+  const differing = known.filter(({ a, b }) => differs(a, b)).map(({ a, b, say }) => say(a, b));
+  return differing.join('; ') || 'nothing that stands out from the noise of the measurement';
 }
 
 const speeds = { cpu: 'CPU speed', smallFiles: 'file operations', netReceive: 'network throughput' };
 
-function pair(value: number, other: number, unit: 'ms' | 'B'): string {
-  return `${formatValue(value, unit)} instead of ${formatValue(other, unit)}`;
+/** Whether two measurements are apart: by more than their own spread, or by much where that is not known. */
+export function differs(a: Summary, b: Summary): boolean {
+  const ratio = Math.max(a.median, b.median) / Math.max(Math.min(a.median, b.median), Number.MIN_VALUE);
+  if (Math.min(a.samples.length, b.samples.length) < 3) return ratio > 1.5;
+  return ratio > 1.1 && (a.low > b.high || b.low > a.high);
+}
+
+function pair(a: Summary, b: Summary): string {
+  return `${formatValue(a.median, a.unit)} instead of ${formatValue(b.median, b.unit)}`;
+}
+
+function formatRatio(ratio: number): string {
+  const percent = ratio * 100;
+  return `${percent < 10 ? percent.toPrecision(1) : Math.round(percent)} %`;
 }
 
 function absentReasons(reports: readonly IsolationReport[]): string[] {

@@ -180,5 +180,6 @@ async function hostOf({ client }: Context): Promise<(facts: HostFacts) => HostPa
     engine: info.ServerVersion,
     kvm: facts.kvm.usable ? { usable: true } : { usable: false, why: facts.kvm.why },
     securityModules: facts.securityModules,
+    load: facts.load,
   });
 }

@@ -33,6 +33,8 @@ export interface HostPart {
   engine: string;
   kvm: { usable: boolean; why?: string };
   securityModules: string[];
+  /** Processes that ran or wanted to, on average over the minute before. */
+  load: number;
 }
 
 export interface Workload {

@@ -27,6 +27,7 @@ export interface HostFacts {
   securityModules: string[];
   cpu: string;
   kvm: { usable: true; module: string } | { usable: false; why: string };
+  load: number;
 }
 
 export function parseFacts(output: string): Facts {

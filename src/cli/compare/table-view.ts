@@ -1,5 +1,6 @@
 import type { Output } from '../terminal/output.ts';
 import { harmless, type Paint } from '../terminal/paint.ts';
+import { plural } from '../words.ts';
 import { type Cell, cut, displayWidth, renderTable } from '../terminal/table.ts';
 import { isolations } from './isolations.ts';
 import { formatSpread, formatValue, type Metric, metrics } from './metrics.ts';
@@ -14,6 +15,14 @@ export function printReport(out: Output, report: Report): void {
   out.write(`${heading(report, paint, width)}\n`);
   const shown = report.isolations.filter(({ state }) => state !== 'unavailable');
   if (shown.length > 0) out.write(`${bestTable(shown, paint, width)}\n`);
+  const { load, cpus } = report.host;
+  if (load > cpus)
+    out.write(
+      wrapped(
+        `The host is busy with other things (load ${load.toFixed(1)} on ${plural(cpus, 'CPU')}): expect rough numbers.`,
+        width,
+      ),
+    );
   const remarks = remarksOf(report);
   for (const [title, text] of remarks)
     out.write(wrapped(`${title}: ${text}`, width, paint.yellow(title), title));
