@@ -102,6 +102,8 @@ export class OciRuntime implements Runtime {
     failpoint('runtime.monitor.before');
     const monitor = await this.#startMonitor(workload, bundle).finally(restoreNull);
     failpoint('runtime.monitor.after');
+    const cleared = staging.clear();
+    cleared.catch(() => {}); // Told below, unless something else failed before.
     const startTime = startTimeOf(monitor.pid);
     if (startTime === undefined)
       throw isleError('hostTool', {
@@ -111,6 +113,7 @@ export class OciRuntime implements Runtime {
     this.#watch({ id, record, pid: monitor.pid, startTime, monitorEnded: monitor.ended });
     if (spec.process.cwd !== '/') checkWorkingDirectory(monitor.pid, workload.cwd);
     await dressed.created?.(cgroup);
+    await cleared;
     undo.keep();
     keepFilter?.(join(layout.state, id)).catch((error: unknown) =>
       log.warn({ err: error }, 'cannot keep the compiled seccomp filter'),

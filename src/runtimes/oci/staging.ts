@@ -28,22 +28,30 @@ export class Staging {
   #bundle: string;
   #workload: Workload;
   #devices: OciDevice[] = [];
+  /** The network namespace is somebody else's: its /sys cannot be mounted from inside. */
+  #foreignSys = false;
   #sysctls: [string, string][] = [];
 
   constructor(bundle: string, workload: Workload, userns: UserNamespace | undefined) {
     this.#bundle = bundle;
     this.#workload = workload;
-    const foreign = userns !== undefined && !userns.ownsNetwork && workload.netns !== undefined;
+    if (userns === undefined) {
+      this.paths = {};
+      return;
+    }
+    const { netns } = workload;
+    this.#foreignSys = !userns.ownsNetwork && netns !== undefined;
     this.paths = {
-      ...(userns && { dev: stagedPath(bundle, 'dev') }),
-      ...(foreign && { sys: stagedPath(bundle, 'sys') }),
+      dev: stagedPath(bundle, 'dev'),
+      ...(this.#foreignSys && { sys: stagedPath(bundle, 'sys') }),
+      ...(netns === undefined && { sys: '/sys' }),
     };
   }
 
   /** Takes over from the OCI runtime what it could not do in there. */
   takeFrom({ linux }: OciSpec): void {
     if (this.paths.dev !== undefined) this.#devices = linux.devices.splice(0);
-    if (this.paths.sys === undefined) return;
+    if (!this.#foreignSys) return;
     this.#sysctls = Object.entries(linux.sysctl ?? {}).filter(([name]) => name.startsWith('net.'));
     for (const [name] of this.#sysctls) delete linux.sysctl?.[name];
   }
@@ -51,13 +59,19 @@ export class Staging {
   async make(): Promise<void> {
     const { idMap, netns } = this.#workload;
     if (this.paths.dev !== undefined && idMap) await this.#stageDevices(idMap);
-    if (this.paths.sys === undefined || netns === undefined) return;
+    if (!this.#foreignSys || netns === undefined) return;
     await stageSys(this.#bundle, netns);
     const job = new NetworkJob().enter(netns);
     for (const [name, value] of this.#sysctls) job.write(`/proc/sys/${name.replaceAll('.', '/')}`, value);
     await job.run().catch((error: unknown) => {
       throw isleError('invalidParameter', { message: `a sysctl cannot be set: ${messageOf(error)}` }, error);
     });
+  }
+
+  /** The container has them now. */
+  async clear(): Promise<void> {
+    if (this.paths.dev !== undefined) await unstage(this.#bundle, 'dev');
+    if (this.#foreignSys) await unstage(this.#bundle, 'sys');
   }
 
   /** A `/dev` with the nodes every container has and those asked for, owned by the namespace's root. */
