@@ -1,10 +1,11 @@
 import { constants } from 'node:fs';
-import { chown, mkdir, open, rmdir, stat } from 'node:fs/promises';
+import { mkdir, rmdir, stat } from 'node:fs/promises';
 import { dirname, posix } from 'node:path';
 import type { IdMap, Workload, WorkloadMount } from '../../engine/runtime.ts';
 import { bindMount, MS, mount, setPropagation, unmount } from '../../host/mount.ts';
 import { closeFd, O_PATH, openIn } from '../../host/paths.ts';
 import { usernsFdOf } from '../../host/user-namespace.ts';
+import { actingAs, must, tree } from '../../host/tree.ts';
 import { errnoOf, isleError } from '../../lib/errors.ts';
 import type { VmPlace } from './layout.ts';
 
@@ -58,7 +59,7 @@ async function mountBind(
   const sourceFd = await openSource(bind);
   try {
     const directory = (await stat(`/proc/self/fd/${sourceFd}`)).isDirectory();
-    const targetFd = await openTarget(root, bind.target, directory, map?.hostId ?? 0);
+    const targetFd = await openTarget(root, bind.target, directory, map);
     try {
       const options = {
         sourceFd,
@@ -108,7 +109,12 @@ async function openSource({ source, target }: WorkloadMount): Promise<number> {
   }
 }
 
-async function openTarget(root: string, target: string, directory: boolean, owner: number): Promise<number> {
+async function openTarget(
+  root: string,
+  target: string,
+  directory: boolean,
+  map: IdMap | undefined,
+): Promise<number> {
   try {
     return await openIn(root, target, O_PATH);
   } catch (error) {
@@ -116,9 +122,9 @@ async function openTarget(root: string, target: string, directory: boolean, owne
   }
   try {
     const path = posix.normalize(target);
-    const parent = await makeDirectories(root, dirname(path), owner);
+    const parent = await makeDirectories(root, dirname(path), map);
     try {
-      await makeEntry(parent, posix.basename(path), directory, owner);
+      makeEntry(parent, posix.basename(path), directory, map);
     } finally {
       closeFd(parent);
     }
@@ -129,40 +135,37 @@ async function openTarget(root: string, target: string, directory: boolean, owne
 }
 
 /** An open descriptor of the directory `path` inside `root`, which is made with its parents. */
-async function makeDirectories(root: string, path: string, owner: number): Promise<number> {
+async function makeDirectories(root: string, path: string, map: IdMap | undefined): Promise<number> {
   try {
     return await openIn(root, path, O_PATH | constants.O_DIRECTORY);
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT' || path === '/') throw error;
   }
-  const parent = await makeDirectories(root, dirname(path), owner);
+  const parent = await makeDirectories(root, dirname(path), map);
   try {
-    await makeEntry(parent, posix.basename(path), true, owner);
+    makeEntry(parent, posix.basename(path), true, map);
   } finally {
     closeFd(parent);
   }
   return await openIn(root, path, O_PATH | constants.O_DIRECTORY);
 }
 
-/** Through the parent's descriptor: no link on the way to it can be changed any more. */
-async function makeEntry(parent: number, name: string, directory: boolean, owner: number): Promise<void> {
-  const path = `/proc/self/fd/${parent}/${name}`;
-  try {
-    if (directory) await mkdir(path, { mode: 0o755 });
-    else
-      await (
-        await open(
-          path,
-          constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
-          0o644,
-        )
-      ).close();
-  } catch (error) {
-    if (errnoOf(error) === 'EEXIST') return;
-    throw error;
-  }
-  if (owner !== 0) await chown(path, owner, owner);
+/**
+ * Through the parent's descriptor: no link on the way to it can be changed any more. On this thread, since who acts as
+ * another user does that on one thread: a moment's work.
+ */
+function makeEntry(parent: number, name: string, directory: boolean, map: IdMap | undefined): void {
+  // As the tree's calls take names.
+  const bytes = Buffer.from(name, 'utf8').toString('latin1');
+  const made = actingAs(map, () =>
+    directory
+      ? tree.treeMkdir(parent, bytes, 0o755)
+      : tree.treeOpen(parent, bytes, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o644, 0),
+  );
+  if (made !== EEXIST) tree.treeClose(must(made, directory ? 'mkdir' : 'open', bytes));
 }
+
+const EEXIST = -17;
 
 function unusable(target: string, error: unknown) {
   return invalid(`cannot mount on ${target}: ${errnoOf(error) ?? String(error)}`, error);
