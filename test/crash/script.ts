@@ -80,6 +80,7 @@ export async function runScript(daemon: TestDaemon, model: Model, remote: Remote
     Cmd: chatterbox,
     HostConfig: {
       NetworkMode: 'net1',
+      UsernsMode: 'auto',
       Binds: ['vol2:/memory'],
       LogConfig: { Type: 'json-file', Config: { 'max-size': '1k', 'max-file': '2' } },
     },

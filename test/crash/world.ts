@@ -1,5 +1,5 @@
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { linkPrefix } from '../../src/network/endpoints.ts';
@@ -68,11 +68,11 @@ export function readWorld(daemon: TestDaemon): World {
     },
     host: {
       roots: mounts(root)
-        .filter((point) => point.startsWith(`${runRoot}/rootfs/`))
-        .map(base)
+        .filter((point) => point.startsWith(`${runRoot}/rootfs/`) || isMapped(point, runRoot))
+        .map((point) => base(isMapped(point, runRoot) ? dirname(point) : point))
         .sort(),
       otherMounts: mounts(root)
-        .filter((point) => !/\/(rootfs|netns|volumes)\//.test(point))
+        .filter((point) => !/\/(rootfs|netns|volumes)\//.test(point) && !isMapped(point, runRoot))
         // lxcfs stays for a while after the last container; what lies in a bundle goes with it.
         .filter((point) => !point.startsWith(`${runRoot}/lxcfs/`) && !inBundle.test(point))
         .sort(),
@@ -217,4 +217,9 @@ function base(path: string): string {
 
 export function readText(path: string): string {
   return readFileSync(path, 'utf8');
+}
+
+/** The root of a user namespace, at `mapped/<id>/root`. */
+function isMapped(point: string, runRoot: string): boolean {
+  return base(point) === 'root' && dirname(dirname(point)) === join(runRoot, 'mapped');
 }

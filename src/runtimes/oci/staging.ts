@@ -6,6 +6,7 @@ import { MS, mount, mountInNetwork, unmount } from '../../host/mount.ts';
 import { NetworkJob } from '../../host/network-job.ts';
 import { must, openTree, tree } from '../../host/tree.ts';
 import { errnoOf, isleError, messageOf } from '../../lib/errors.ts';
+import { failpoint } from '../../lib/failpoint.ts';
 import type { StagedPaths } from './spec-mounts.ts';
 import type { OciDevice, OciSpec } from './spec-types.ts';
 import type { UserNamespace } from './user-namespace.ts';
@@ -58,7 +59,10 @@ export class Staging {
 
   async make(): Promise<void> {
     const { idMap, netns } = this.#workload;
-    if (this.paths.dev !== undefined && idMap) await this.#stageDevices(idMap);
+    if (this.paths.dev === undefined || !idMap) return;
+    failpoint('runtime.staging.before');
+    await this.#stageDevices(idMap);
+    failpoint('runtime.staging.after');
     if (!this.#foreignSys || netns === undefined) return;
     await stageSys(this.#bundle, netns);
     const job = new NetworkJob().enter(netns);
@@ -70,7 +74,9 @@ export class Staging {
 
   /** The container has them now. */
   async clear(): Promise<void> {
-    if (this.paths.dev !== undefined) await unstage(this.#bundle, 'dev');
+    if (this.paths.dev === undefined) return;
+    failpoint('runtime.unstage.before');
+    await unstage(this.#bundle, 'dev');
     if (this.#foreignSys) await unstage(this.#bundle, 'sys');
   }
 
