@@ -6,7 +6,7 @@ import type { MicrovmConfig } from './config.ts';
 const mib = 1024 * 1024;
 
 /** Bytes below which the guest's kernel and its initramfs do not come up. */
-export const minimumMemory = 96 * mib;
+export const minimumMemory = 64 * mib;
 
 /**
  * Bytes that the monitor may take beside the guest's memory: QEMU with its translated code, virtiofsd, the shim, and the
