@@ -48,8 +48,8 @@ describe('isle compare', { concurrency: false }, () => {
     for (const one of found.isolations) {
       assert.equal(one.state, 'measured', JSON.stringify(one));
       assert.deepEqual(one.notes, []);
-      assert.equal(one.times.firstOutput?.samples.length, 2);
-      assert.equal(one.times.ended?.samples.length, 2);
+      assert.equal(one.times.firstOutput?.samples.length, 3);
+      assert.equal(one.times.ended?.samples.length, 3);
       assert.equal(one.times.stop, undefined);
       assert.equal(one.memory?.of, 'placeholder');
       assert.ok(one.memory.total.median > 100_000 && one.memory.total.median < 50e6);
@@ -92,7 +92,7 @@ describe('isle compare', { concurrency: false }, () => {
     for (const one of found.isolations) {
       assert.equal(one.state, 'measured', JSON.stringify(one));
       assert.equal(one.times.firstOutput, undefined);
-      assert.equal(one.times.listening?.samples.length, 2);
+      assert.equal(one.times.listening?.samples.length, 3);
       assert.equal(one.times.ignoresStop, true, 'the first process has no handler for SIGTERM');
       assert.equal(one.memory?.of, 'workload');
     }

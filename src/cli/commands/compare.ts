@@ -83,9 +83,9 @@ export const command = defineCommand({
         plan,
         {
           isolations: flags.isolations ?? [...isolationNames],
-          runs: flags.runs ?? (flags.quick ? 2 : 5),
-          rounds: flags.quick ? 1 : 3,
-          probeMilliseconds: flags.quick ? 80 : 200,
+          runs: flags.runs ?? (flags.quick ? 3 : 5),
+          rounds: 3,
+          probeMilliseconds: flags.quick ? 40 : 200,
           networkProbe: flags['network-probe'],
           trust: (trust ?? 'third-party') as Report['options']['trust'],
           patience: (flags.timeout ?? 30e9) / 1e6,

@@ -112,7 +112,7 @@ const speeds = { cpu: 'CPU speed', smallFiles: 'file operations', netReceive: 'n
 /** Whether two measurements are apart: by more than their own spread, or by much where that is not known. */
 export function differs(a: Summary, b: Summary): boolean {
   const ratio = Math.max(a.median, b.median) / Math.max(Math.min(a.median, b.median), Number.MIN_VALUE);
-  if (Math.min(a.samples.length, b.samples.length) < 3) return ratio > 1.5;
+  if (Math.min(a.samples.length, b.samples.length) < 3) return ratio > 3;
   return ratio > 1.1 && (a.low > b.high || b.low > a.high);
 }
 

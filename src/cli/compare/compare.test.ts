@@ -36,6 +36,8 @@ test('values are short and carry their unit', () => {
   for (const [value, unit, expected] of cases) assert.equal(formatValue(value, unit), expected);
   assert.equal(formatSpread(summarize('ms', [50, 61, 66])!), '50–66');
   assert.equal(formatSpread(summarize('ms', [500, 900, 1600])!), '500 ms–1.6 s');
+  assert.equal(formatSpread(summarize('1/s', [900, 950, 13_000])!), '900/s–13k/s');
+  assert.equal(formatSpread(summarize('B/s', [327e6, 1.3e9, 1.46e9])!), '327 MB/s–1.46 GB/s');
   assert.equal(formatSpread(summarize('ms', [500])!), '');
 });
 

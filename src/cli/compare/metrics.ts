@@ -73,8 +73,11 @@ export function formatSpread({ unit, median, low, high, samples }: Summary): str
   const whole = formatValue(median, unit);
   const suffix = whole.slice(whole.search(/[^\d.]/));
   const [from, to] = [low, high].map((value) => formatValue(value, unit));
-  if (from === to) return '';
-  return `${from!.endsWith(suffix) && to!.endsWith(suffix) ? from!.slice(0, -suffix.length) : from}–${to!.endsWith(suffix) ? to!.slice(0, -suffix.length) : to}`;
+  if (from === undefined || to === undefined || from === to) return '';
+  if (!from.endsWith(suffix) || !to.endsWith(suffix) || suffix === '') return `${from}–${to}`;
+  const [least, greatest] = [from, to].map((text) => text.slice(0, -suffix.length));
+  // `13k/s` ends as `900/s` does.
+  return [least, greatest].every((text) => /\d$/.test(text!)) ? `${least}–${greatest}` : `${from}–${to}`;
 }
 
 /** Takes seconds. */

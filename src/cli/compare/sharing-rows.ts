@@ -11,7 +11,7 @@ export const sharingRows: readonly SharingRow[] = [
   {
     title: 'kernel',
     of: ({ sharesKernel, kernel }) => ({
-      text: `${sharesKernel ? "the host's" : 'its own'} (${kernel})`,
+      text: sharesKernel ? "the host's" : `its own (${kernel})`,
       exposed: sharesKernel,
     }),
   },
@@ -38,7 +38,7 @@ export const sharingRows: readonly SharingRow[] = [
   {
     title: 'system calls let in',
     of: ({ reachableCalls, triedCalls, sharesKernel }) => ({
-      text: `${reachableCalls.length} of ${triedCalls}, ${sharesKernel ? "to the host's" : 'to its own'}`,
+      text: `${reachableCalls.length} of ${triedCalls}${sharesKernel ? '' : ', to its own'}`,
     }),
   },
   {
