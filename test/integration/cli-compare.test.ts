@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { IsolationReport, Report } from '../../src/cli/compare/report.ts';
 import { isle, outcomeOf, spawnIsle } from '../fixtures/command-line.ts';
 import { dockerArchive, startDaemon, type TestDaemon } from '../fixtures/daemon.ts';
+import { distribution } from '../fixtures/distributions.ts';
 import { buildImage, busyboxImage } from '../fixtures/image-builder.ts';
 
 const program = join(import.meta.dirname, '../../build/isle-probe');
@@ -145,7 +146,7 @@ describe('isle compare', { concurrency: false }, () => {
         'echo no >&2; exit 3',
       );
       assert.match(outcome.stdout, /^container: the workload ended with exit code 3: no$/m);
-      assert.match(outcome.stdout, /^system container: failed: .*no init/m);
+      assert.match(outcome.stdout, /^system container: not available: .*no init/m);
       assert.match(outcome.stdout, /^Advice: run it as a container/m);
       const missing = await compare('--isolations', 'container', 'busybox', '--', 'no-such-program');
       assert.match(missing.stdout, /container: failed: .*executable file not found/);
@@ -159,6 +160,55 @@ describe('isle compare', { concurrency: false }, () => {
     assert.deepEqual(of(found, 'container').notes, []);
     assert.equal(of(found, 'container').probes.netSend, undefined);
     assert.ok(of(found, 'container').probes.cpu);
+  });
+
+  test('a microVM has its own kernel, and its memory is told apart', timeout, async () => {
+    const found = await report(
+      '--isolations',
+      'container,microvm',
+      '--runs',
+      '1',
+      'busybox',
+      '--',
+      'echo',
+      'hello',
+    );
+    const vm = of(found, 'microvm');
+    assert.equal(vm.state, 'measured', JSON.stringify(vm));
+    assert.equal(vm.sharing?.sharesKernel, false);
+    assert.deepEqual(vm.sharing.sharedNamespaces, []);
+    assert.ok(!vm.sharing.hostUsers.includes(0), 'what runs it is nobody here');
+    assert.ok((vm.memory?.guest ?? 0) > 10e6, JSON.stringify(vm.memory));
+    assert.ok((vm.memory?.monitors ?? 0) > 5e6);
+    assert.ok((vm.disk?.prepared.length ?? 0) > 0);
+    assert.equal(Object.keys(vm.probes).length, 9, JSON.stringify(vm));
+    assert.equal(
+      vm.notes.some((note) => note.includes('TCG')),
+      !found.host.kvm.usable,
+    );
+    assert.deepEqual(await left(), []);
+  });
+
+  test('a distribution boots in a system container only', timeout, async () => {
+    await load('systemd:latest', distribution('systemd', {}));
+    const outcome = await compare(
+      '--isolations',
+      'container,system',
+      '--runs',
+      '1',
+      '--format',
+      'json',
+      'systemd',
+    );
+    assert.equal(outcome.code, 0, outcome.stderr);
+    const found = JSON.parse(outcome.stdout) as Report;
+    const system = of(found, 'system');
+    assert.equal(system.state, 'measured', JSON.stringify(system));
+    assert.ok((system.times.booted ?? 0) > 0);
+    assert.ok(system.times.stop);
+    assert.equal(found.workload.isInit, true);
+    assert.equal(found.advice.isolation, 'system');
+    assert.notEqual(of(found, 'container').state, 'measured');
   });
 
   test('the chart goes to its file', timeout, async () => {

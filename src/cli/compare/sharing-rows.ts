@@ -19,7 +19,7 @@ export const sharingRows: readonly SharingRow[] = [
     title: 'root inside is',
     of: ({ rootIs, sharesKernel, hostUsers }) => {
       if (!sharesKernel)
-        return { text: `its own; outside user ${hostUsers.join(', ')}`, exposed: hostUsers.includes(0) };
+        return { text: `its own; user ${hostUsers[0] ?? '?'} outside`, exposed: hostUsers.includes(0) };
       if (rootIs === undefined) return { text: 'nobody' };
       return rootIs === 0 ? { text: 'root on the host', exposed: true } : { text: `user ${rootIs}` };
     },

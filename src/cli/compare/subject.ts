@@ -93,7 +93,7 @@ export class Subject {
     const reason = this.#reason;
     return {
       isolation: this.isolation.name,
-      state: !this.#exists ? 'unavailable' : reason === undefined ? 'measured' : 'failed',
+      state: this.#state(),
       ...(reason !== undefined && { reason }),
       notes: this.#notes,
       times: this.#times(),
@@ -102,6 +102,12 @@ export class Subject {
       probes: this.#probes(),
       ...(box && { sharing: sharingOf(box.facts, host, box.footprint) }),
     };
+  }
+
+  /** Where nothing ran at all, neither the workload nor a placeholder, it is the isolation that is not to be had. */
+  #state(): IsolationReport['state'] {
+    if (!this.#exists || (!this.#first && !this.box)) return 'unavailable';
+    return this.#reason === undefined ? 'measured' : 'failed';
   }
 
   #times(): Times {

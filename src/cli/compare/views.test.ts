@@ -24,7 +24,7 @@ test('the table names every isolation, what failed and why, and the advice', () 
   const text = printed(comparison(), undefined);
   assert.match(text, /container +container\+userns +system container +microVM/);
   assert.match(text, /first output +50 ms \(45–60\) +55 ms \(49.5–66\) +- +2 s \(1.8–2.4\)/);
-  assert.match(text, /root inside is +root on the host +user 100000 +- +its own; outside user 65534/);
+  assert.match(text, /root inside is +root on the host +user 100000 +- +its own; user 65534 outside/);
   assert.match(text, /^system container: failed: no init$/m);
   assert.match(text, /^Advice: run it as a container with a user namespace\.\n- Because\.$/m);
   assert.doesNotMatch(text, /\x1b/); // oxlint-disable-line no-control-regex
