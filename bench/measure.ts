@@ -3,16 +3,22 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
 /** Milliseconds from spawning `command` to its exit; throws with its output when it fails. */
-export function timeCommand(command: string[], env: NodeJS.ProcessEnv): Promise<number> {
+export async function timeCommand(command: string[], env: NodeJS.ProcessEnv): Promise<number> {
+  const started = performance.now();
+  await output(command, env);
+  return performance.now() - started;
+}
+
+/** What `command` prints; throws with it when it fails. */
+export function output(command: string[], env: NodeJS.ProcessEnv): Promise<string> {
   return new Promise((resolve, reject) => {
-    const started = performance.now();
     const child = spawn(command[0]!, command.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
     child.stdout.on('data', (data: Buffer) => (output += data.toString()));
     child.stderr.on('data', (data: Buffer) => (output += data.toString()));
     child.on('error', reject);
     child.on('close', (code) => {
-      if (code === 0) resolve(performance.now() - started);
+      if (code === 0) resolve(output.trim());
       else reject(new Error(`${command.join(' ')} exited ${code}: ${output.slice(-500)}`));
     });
   });
@@ -38,6 +44,25 @@ export function memory(pids: number[]): { rss: number; pss: number } {
     }
   }
   return { rss, pss };
+}
+
+/** Proportional set size in bytes: what a monitor maps of its guest's memory, and everything else. */
+export function guestMemoryPss(pid: number): { guest: number; others: number } {
+  const sums = { guest: 0, others: 0 };
+  let kind: keyof typeof sums = 'others';
+  for (const line of smaps(pid)) {
+    if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) kind = line.includes('memory-backend') ? 'guest' : 'others';
+    else if (line.startsWith('Pss:')) sums[kind] += Number(line.match(/\d+/)?.[0]) * 1024;
+  }
+  return sums;
+}
+
+function smaps(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/smaps`, 'utf8').split('\n');
+  } catch {
+    return []; // It ended while we looked.
+  }
 }
 
 function field(text: string, name: string): number {

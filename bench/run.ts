@@ -12,9 +12,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { startRegistry } from '../test/fixtures/registry.ts';
 import { type BenchEngine, docker, isle, podman } from './engines.ts';
-import { median, memory, timeCommand, timeParallel } from './measure.ts';
+import { median, memory, output, timeCommand, timeParallel } from './measure.ts';
+import { bareQemu, monitorBytes, timeToOutput, untilHealthy } from './microvm.ts';
 import { timePulls } from './pull.ts';
-import { printTable, type Row } from './table.ts';
+import { printTables, type Row } from './table.ts';
 
 const { values } = parseArgs({
   options: {
@@ -60,7 +61,8 @@ try {
   if (wanted('exec')) await exec();
   if (wanted('pull')) await pull();
   if (wanted('many')) await many();
-  printTable(rows, engines);
+  if (wanted('microvm')) await microvm();
+  printTables(rows, engines);
   if (values.json)
     writeFileSync(
       values.json,
@@ -146,6 +148,38 @@ async function idle(): Promise<void> {
   const values = new Map(engines.map((engine) => [engine.name, memory(engine.processes()).rss / 1e6]));
   record('engine idle, resident', 'MB', values, { atMost: 100, ratios: { docker: 1 } });
 }
+
+/** MicroVMs: the first line against QEMU by hand, what a monitor takes, exec, and many at once. */
+async function microvm(): Promise<void> {
+  const engine = engines[0]!;
+  const env = environment(engine);
+  const run = ['docker', 'run', '--rm', '--runtime', 'microvm', image, 'echo', 'up'];
+  const boots = new Map([['isle', () => timeToOutput(run, env, /up/)], ...(await bareQemu(work))]);
+  const times = new Map([...boots.keys()].map((name) => [name, [] as number[]]));
+  for (let round = -1; round < (values.quick ? 3 : 9); round++)
+    for (const [name, boot] of boots) {
+      const time = await boot();
+      if (round >= 0) times.get(name)!.push(time);
+    }
+  const medians = new Map([...times].map(([name, list]) => [name, median(list)]));
+  const bare = { 'QEMU q35': 1 / 1.15, 'QEMU microvm': 1 / 1.15 };
+  record('docker run --runtime microvm, to the first output', 'ms', medians, { ratios: bare });
+  const id = client(engine, 'run', '-d', '--runtime', 'microvm', image, 'sleep', '3600');
+  client(engine, 'exec', id, 'true');
+  const execs: number[] = [];
+  for (let round = 0; round < rounds; round++)
+    execs.push(await timeCommand(['docker', 'exec', id, 'true'], env));
+  record('docker exec into a microVM, after the first', 'ms', single(median(execs)), { atMost: 60 });
+  record("a microVM's monitor, without the guest's memory", 'MB', single(monitorBytes(id) / 1e6), {
+    atMost: 60,
+  });
+  client(engine, 'rm', '-f', id);
+  const count = 20;
+  const time = await untilHealthy(async (...args) => await output(['docker', ...args], env), image, count);
+  record(`${count} microVMs at once, until all are healthy`, 's', single(time / 1000), {});
+}
+
+const single = (value: number) => new Map([['isle', value]]);
 
 async function pull(): Promise<void> {
   const times = await timePulls(registry, engines, values.quick ? 1 : 3, join(root, '.cache/large-image'));

@@ -9,9 +9,21 @@ export interface Row {
   missed: boolean;
 }
 
-/** Prints the rows as a Markdown table, ready for SPECIFICATION.md. */
-export function printTable(rows: Row[], engines: BenchEngine[]): void {
-  const names = engines.map(({ name }) => name);
+/** Prints the rows as Markdown tables, ready for SPECIFICATION.md: one for those who were measured in the same things. */
+export function printTables(rows: Row[], engines: BenchEngine[]): void {
+  const main = engines.map(({ name }) => name);
+  const groups = new Map<string, { names: string[]; rows: Row[] }>();
+  for (const row of rows) {
+    const measured = Object.keys(row.values);
+    const names = measured.every((name) => main.includes(name)) ? main : measured;
+    const group = groups.get(names.join()) ?? { names, rows: [] };
+    group.rows.push(row);
+    groups.set(names.join(), group);
+  }
+  for (const { names, rows: same } of groups.values()) printTable(same, names);
+}
+
+function printTable(rows: Row[], names: string[]): void {
   const peers = names.filter((name) => name !== 'isle');
   console.log(
     `| what | ${names.join(' | ')} | ${peers.map((name) => `against ${name}`).join(' | ')} | promise | kept |`,

@@ -16,7 +16,7 @@ describe('side by side', { concurrency: false }, () => {
     await world.docker.ok('network', 'create', 'town');
     await Promise.all(isolations.map(run));
     await each((name) =>
-      world.until(`${name} serves`, async () => (await world.docker.ok('logs', name)).includes('serving as')),
+      world.until(`${name} serves`, async () => (await fetchText(await portOf(name))) === name),
     );
   });
   after(async () => await world[Symbol.asyncDispose]());
