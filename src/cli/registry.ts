@@ -225,6 +225,16 @@ export const commands: Readonly<Record<string, Entry>> = {
     group: 'Images',
     load: () => import('./commands/logout.ts'),
   },
+  'image import': {
+    summary: 'Make an image of a distribution from files or a server',
+    group: 'Images',
+    load: () => import('./commands/image-import.ts'),
+  },
+  'image search': {
+    summary: 'List what an image server offers',
+    group: 'Images',
+    load: () => import('./commands/image-search.ts'),
+  },
   'image prune': {
     summary: 'Remove unused images',
     group: 'Images',
@@ -410,7 +420,7 @@ export const aliases: Readonly<Record<string, string>> = {
     'commit',
     'clone',
   ]),
-  ...forms('image', ['pull', 'push', 'tag', 'history', 'save', 'load', 'import']),
+  ...forms('image', ['pull', 'push', 'tag', 'history', 'save', 'load']),
 };
 
 /** First words that only mean something with a second one. */

@@ -32,6 +32,8 @@ export interface ImagesConfig {
   /** Paths of PEM files with the authorities to trust, by registry host. */
   certificateAuthorities: Record<string, string>;
   maxConcurrentDownloads: number;
+  /** Base URLs of servers of LXD's and Incus' images, by the name before the colon (`images:debian/12`). */
+  remotes: Record<string, string>;
 }
 
 export interface NetworkConfig {
@@ -76,7 +78,13 @@ const defaults = {
   runRoot: '/run/isle',
   instance: 'isle',
   logLevel: 'info' as LogLevel,
-  images: { mirrors: {}, insecureRegistries: [], certificateAuthorities: {}, maxConcurrentDownloads: 4 },
+  images: {
+    mirrors: {},
+    insecureRegistries: [],
+    certificateAuthorities: {},
+    maxConcurrentDownloads: 4,
+    remotes: { images: 'https://images.linuxcontainers.org' },
+  },
   network: {},
   runtime: {
     default: 'crun',
@@ -105,7 +113,11 @@ export async function loadConfig(argv: string[]): Promise<DaemonConfig> {
     dockerSocket: resolve(flags['docker-socket'] ?? set.dockerSocket ?? `${runRoot}/docker.sock`),
     instance: flags.instance ?? set.instance ?? defaults.instance,
     logLevel: levelOf(flags['log-level'] ?? set.logLevel ?? defaults.logLevel),
-    images: { ...defaults.images, ...set.images },
+    images: {
+      ...defaults.images,
+      ...set.images,
+      remotes: { ...defaults.images.remotes, ...set.images?.remotes },
+    },
     network: { ...defaults.network, ...set.network },
     runtime: {
       ...defaults.runtime,
@@ -181,6 +193,7 @@ const schema = {
     insecureRegistries: 'strings',
     certificateAuthorities: 'stringMap',
     maxConcurrentDownloads: 'count',
+    remotes: 'stringMap',
   },
   network: {
     bridgeSubnet: 'string',

@@ -58,6 +58,12 @@ export function withImageEvents(ctx: EngineContext): Images {
       for (const { id, names } of loaded) publish('load', id, names[0] ?? id);
       return loaded;
     },
+    searchServer: (server, signal) => images.searchServer(server, signal),
+    async importRoot(source, options) {
+      const image = await images.importRoot(source, options);
+      publish('import', image.id, options.ref ?? image.tags[0] ?? image.id);
+      return image;
+    },
     async import(archive, options) {
       const image = await images.import(archive, options);
       publish('import', image.id, options.ref ?? image.id);

@@ -7,16 +7,23 @@ import { saveImages } from './archive/save.ts';
 import type { ArchivedImage } from './archive/layout.ts';
 import type { Descriptor } from './content-store.ts';
 import type { ImageIndex, ImageRecord } from './image-index.ts';
-import type { Image, Images, Progress } from './images.ts';
+import { importRoot } from './distribution/import.ts';
+import type { Image, Images, Progress, RootImportOptions, RootSource, ServerImage } from './images.ts';
 import type { Pins } from './pins.ts';
 import { familiarName, parseReference, withDefaultTag, type Reference } from './reference.ts';
+import { parsePlatform } from './platform.ts';
 import { imageRecord } from './register.ts';
+import type { Connections } from './registry/connections.ts';
+import { bringFromServer } from './simplestreams/bring.ts';
+import { newestOffer, type Product } from './simplestreams/catalogue.ts';
+import { StreamsServer } from './simplestreams/server.ts';
 import type { UnpackParts } from './unpack-layer.ts';
 
 export interface ArchivesParts extends UnpackParts {
   index: ImageIndex;
   pins: Pins;
   log: Logger;
+  connections: Connections;
 }
 
 /** Images that come and go other than through a registry: save, load, import and commit. */
@@ -76,6 +83,26 @@ export class Archives {
     return await this.#record(await importImage(this.#parts, archive, options), names);
   }
 
+  async importRoot(source: RootSource, options: RootImportOptions): Promise<Image> {
+    const { onProgress, signal } = options;
+    const asked = options.ref ? [tagged(options.ref)] : undefined;
+    using _pin = await this.#parts.pins.pinAll();
+    const { archive, ref } =
+      'server' in source
+        ? await bringFromServer(this.#parts, source, options)
+        : { archive: uploaded(source, options), ref: undefined };
+    const { manifest, notes } = await importRoot(this.#parts, archive, signal);
+    const image = await this.#record(manifest, asked ?? (ref ? [tagged(ref)] : []));
+    for (const note of notes) onProgress({ status: `Note: ${note}` });
+    return image;
+  }
+
+  async searchServer(server: string, signal?: AbortSignal): Promise<ServerImage[]> {
+    const from = new StreamsServer(this.#parts.connections, server);
+    const products = await from.products(signal);
+    return products.flatMap((product) => serverImage(product, from.host) ?? []);
+  }
+
   async commit(options: Parameters<Images['commit']>[0]): Promise<Image> {
     const names = options.ref ? [tagged(options.ref)] : [];
     using _pin = await this.#parts.pins.pinAll();
@@ -100,6 +127,23 @@ export class Archives {
     return parseReference(text).tag
       ? [name]
       : index.tagsIn(name).filter((other) => index.imageOf(other)?.id === image.id);
+  }
+}
+
+function uploaded(source: Extract<RootSource, { archive: unknown }>, { platform }: RootImportOptions) {
+  const { archive: content, metadata } = source;
+  return { content, metadata, comment: 'imported', platform: platform ? parsePlatform(platform) : undefined };
+}
+
+/** Undefined for what is only for virtual machines. */
+function serverImage(product: Product, host: string): ServerImage | undefined {
+  const { aliases, os, release, variant, platform } = product;
+  try {
+    const { version, root, metadata } = newestOffer(product, host);
+    const architecture = [platform.architecture, platform.variant].filter(Boolean).join('/');
+    return { aliases, os, release, variant, architecture, version, size: root.size + (metadata?.size ?? 0) };
+  } catch {
+    return undefined;
   }
 }
 

@@ -53,6 +53,14 @@ export interface Images {
     archive: Readable,
     options: { ref?: string; message: string; changes: string[]; platform?: string; signal?: AbortSignal },
   ): Promise<Image>;
+  /**
+   * The image of a system container, as LXD and Incus have them: a tar with `metadata.yaml` and `rootfs/`, a root file
+   * system (tar or squashfs) with its metadata apart or without any, or one from a simplestreams server. Its properties
+   * become labels, its init the command. Throws `invalidArchive`, `noSuchRemoteImage`, what a pull throws.
+   */
+  importRoot(source: RootSource, options: RootImportOptions): Promise<Image>;
+  /** What a simplestreams server offers for containers. Throws as a pull does. */
+  searchServer(server: string, signal?: AbortSignal): Promise<ServerImage[]>;
   /** A container's changes as a new layer over its image. */
   commit(options: {
     snapshotId: string;
@@ -77,6 +85,32 @@ export interface Images {
 
   /** Drops blobs and layers nobody names and resumes or sweeps interrupted work. */
   recover(): Promise<void>;
+}
+
+export type RootSource =
+  | { archive: AsyncIterable<Buffer>; metadata?: Buffer }
+  /** `server`: a configured remote's name, or a URL. `image`: `debian/12`. */
+  | { server: string; image: string };
+
+export interface RootImportOptions {
+  /** Absent: for what comes from a server, its host, distribution and release; otherwise none. */
+  ref?: string;
+  platform?: string;
+  onProgress: (line: Progress) => void;
+  signal?: AbortSignal;
+}
+
+export interface ServerImage {
+  aliases: string[];
+  os: string;
+  release: string;
+  variant: string;
+  /** `amd64` */
+  architecture: string;
+  /** The newest one, as the server names it. */
+  version: string;
+  /** Bytes to download. */
+  size: number;
 }
 
 export interface ImageConfig {

@@ -98,6 +98,15 @@ export function createImages(options: ImagesOptions): Images {
     save: async (names, signal) => archives.save(names, signal),
     load: (archive, onProgress, signal) => heavy(archives.load(archive, onProgress, signal)),
     import: (archive, importOptions) => heavy(archives.import(archive, importOptions)),
+    async importRoot(source, importOptions) {
+      try {
+        return await heavy(archives.importRoot(source, importOptions));
+      } finally {
+        // What was downloaded is needed no more.
+        if ('server' in source) await collect();
+      }
+    },
+    searchServer: (server, signal) => archives.searchServer(server, signal),
     commit: (commitOptions) => heavy(archives.commit(commitOptions)),
     history: (nameOrId) => historyOf(index, index.find(nameOrId)),
     login: (auth) => login(connections, auth),

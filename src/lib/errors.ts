@@ -82,6 +82,7 @@ export const catalogue = {
   registryUnreachable: [500, 'cannot reach registry {host}: {reason}'],
   registryRateLimited: [429, 'registry {host}: too many requests: {reason}'],
   registryAnswer: [500, 'registry {host} answered {what}'],
+  noSuchRemoteImage: [404, 'server {host} has no image {name}{hint}'],
   blobUnknown: [404, 'registry {host} does not have {digest}'],
 
   // --- network

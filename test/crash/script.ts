@@ -1,6 +1,11 @@
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dockerArchive, type TestDaemon } from '../fixtures/daemon.ts';
+import { archive, member } from '../fixtures/hostile-tar.ts';
 import { busyboxImage } from '../fixtures/image-builder.ts';
 import type { Model } from './model.ts';
 
@@ -47,6 +52,7 @@ export async function runScript(daemon: TestDaemon, model: Model, remote: Remote
   await clear(daemon, model);
   await pull(daemon, model, remote.reference);
   await load(daemon, model);
+  await importRoots(daemon, model);
   await model.during(
     ['vol1'],
     () => post('/volumes/create', { Name: 'vol1' }),
@@ -168,6 +174,42 @@ async function snapshots(daemon: TestDaemon, model: Model): Promise<void> {
     () => daemon.ok('DELETE', '/containers/twin?force=1&v=1'),
     () => void model.containers.delete('twin'),
   );
+}
+
+/** Images of system containers: a tar with its metadata, and a squashfs. */
+async function importRoots(daemon: TestDaemon, model: Model): Promise<void> {
+  const tar = archive(
+    member('metadata.yaml', {}, 'architecture: x86_64\n'),
+    member('rootfs/unique', {}, randomBytes(64)),
+  );
+  const squashfs = squashfsOf(randomBytes(64));
+  for (const [name, body] of [
+    ['rooted:latest', tar],
+    ['squashed:latest', squashfs],
+  ] as const)
+    await model.during(
+      [name],
+      async () => {
+        const { text } = await daemon.ok('POST', `/isle/v1/images/import?name=${name}`, body);
+        if (text.includes('errorDetail')) throw new Error(`import: ${text}`);
+      },
+      () => void model.images.add(name),
+    );
+}
+
+function squashfsOf(content: Buffer): Buffer {
+  const directory = mkdtempSync(join(tmpdir(), 'isle-crash-root-'));
+  try {
+    mkdirSync(join(directory, 'root'));
+    writeFileSync(join(directory, 'root/unique'), content);
+    const made = join(directory, 'squashfs');
+    execFileSync('mksquashfs', [join(directory, 'root'), made, '-quiet', '-no-progress'], {
+      stdio: 'ignore',
+    });
+    return readFileSync(made);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 }
 
 async function exec(daemon: TestDaemon, name: string): Promise<void> {

@@ -108,3 +108,14 @@ export interface SnapshotBody {
   Size: number;
   Inodes: number;
 }
+
+/** What a simplestreams server offers, of Isle's own API. */
+export interface ServerImageBody {
+  Aliases: string[];
+  OS: string;
+  Release: string;
+  Variant: string;
+  Architecture: string;
+  Version: string;
+  Size: number;
+}

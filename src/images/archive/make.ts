@@ -104,7 +104,7 @@ async function storeLayer(content: ContentStore, source: AsyncIterable<Buffer>):
 }
 
 /** Unpacks a new layer over those with `diffIds`. Returns its diff id. */
-async function unpackOver(
+export async function unpackOver(
   parts: UnpackParts,
   layer: Descriptor,
   diffIds: string[],
@@ -122,7 +122,8 @@ async function unpackOver(
   return layer.digest;
 }
 
-async function writeImage(
+/** Stores a configuration and the manifest over it. Returns the manifest. */
+export async function writeImage(
   content: ContentStore,
   layers: Descriptor[],
   document: Record<string, unknown>,

@@ -7,6 +7,8 @@ export interface RegistryConfig {
   /** Paths of PEM files with authorities to trust, by registry host. */
   certificateAuthorities: Record<string, string>;
   maxConcurrentDownloads: number;
+  /** Base URLs of simplestreams servers by the name they are called by. */
+  remotes?: Record<string, string>;
   /** Directories with `<host>/*.crt` (authorities) and `<host>/*.cert` + `*.key` (client certificates), as Docker has them. */
   certificateDirectories?: string[];
   /** The environment whose HTTP_PROXY, HTTPS_PROXY and NO_PROXY count. */

@@ -3,6 +3,7 @@ import { isIsleError, isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import type { BlobSource, ContentStore, Descriptor, Ingest } from '../content-store.ts';
 import { NetworkError, type Connections } from './connections.ts';
+import type { BlobServer } from './blob-stream.ts';
 import type { RemoteRepository } from './repository.ts';
 import { withRetries } from './retry.ts';
 
@@ -24,7 +25,7 @@ export interface DownloadOptions {
  * and what the registry layer throws.
  */
 export async function downloadBlob(
-  repository: RemoteRepository,
+  repository: BlobServer,
   content: ContentStore,
   blob: Descriptor,
   options: DownloadOptions,
@@ -87,12 +88,7 @@ function mismatch(blob: Descriptor, why: string): Error {
   return isleError('blobMismatch', { digest: blob.digest, why });
 }
 
-async function fill(
-  ingest: Ingest,
-  repository: RemoteRepository,
-  blob: Descriptor,
-  options: DownloadOptions,
-) {
+async function fill(ingest: Ingest, repository: BlobServer, blob: Descriptor, options: DownloadOptions) {
   const { connections, signal } = options;
   let etag: string | undefined;
   let before = ingest.offset;

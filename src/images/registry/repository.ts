@@ -7,7 +7,8 @@ import { manifestTypes } from '../media-types.ts';
 import { maxManifestBytes } from '../manifest.ts';
 import { isDigest, type Reference } from '../reference.ts';
 import { UnexpectedAnswer } from './answers.ts';
-import { discard, guardedBody, readBody } from './body.ts';
+import { blobStream, type BlobStream } from './blob-stream.ts';
+import { discard, readBody } from './body.ts';
 import { NetworkError, type Connections } from './connections.ts';
 import { endpointsOf } from './endpoints.ts';
 import { withRetries } from './retry.ts';
@@ -22,13 +23,6 @@ export interface RemoteManifest {
   digest: string;
   /** The Content-Type it came with. */
   mediaType: string | undefined;
-}
-
-export interface BlobStream {
-  /** Where in the blob `body` starts: the asked-for offset, or 0 when the registry ignored the Range. */
-  start: number;
-  etag: string | undefined;
-  body: AsyncIterable<Buffer>;
 }
 
 /**
@@ -160,20 +154,8 @@ export class RemoteRepository {
       discard(response);
       return this.blob(blob, 0, { signal });
     }
-    const start = response.statusCode === 206 ? offset : 0;
-    const wrong = (what: string) => {
-      response.destroy();
-      return this.#wrong(`${what} for blob ${blob.digest}`);
-    };
-    if (start > 0 && !matchesRange(response.headers['content-range'], offset, blob.size))
-      throw wrong('a different range than asked');
-    const length = response.headers['content-length'];
-    if (length !== undefined && Number(length) !== blob.size - start)
-      throw wrong(`${length} bytes instead of ${blob.size - start}`);
-    const encoding = response.headers['content-encoding'];
-    if (encoding !== undefined && encoding !== 'identity') throw wrong('a content encoding nobody asked for');
-    const body = guardedBody(response, host, this.#connections.timeouts);
-    return { start, etag: response.headers.etag, body };
+    const { timeouts } = this.#connections;
+    return blobStream(response, { host, server: this.ref.domain, blob, offset, timeouts });
   }
 
   #parseTags(body: Buffer | undefined): string[] {
@@ -222,14 +204,4 @@ export class RemoteRepository {
   #wrong(what: string): Error {
     return isleError('registryAnswer', { host: this.ref.domain, what });
   }
-}
-
-function matchesRange(header: string | undefined, offset: number, size: number): boolean {
-  const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(header ?? '');
-  if (!match) return false;
-  return (
-    Number(match[1]) === offset &&
-    Number(match[2]) === size - 1 &&
-    (match[3] === '*' || Number(match[3]) === size)
-  );
 }
