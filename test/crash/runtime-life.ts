@@ -1,13 +1,19 @@
 import { silentLog } from '../../src/lib/log.ts';
 import { newId } from '../../src/lib/ids.ts';
+import { createMicrovmRuntime } from '../../src/runtimes/microvm/runtime.ts';
 import { createOciRuntime } from '../../src/runtimes/oci/runtime.ts';
+import { microvmOptions } from '../fixtures/microvm.ts';
 
 /**
  * The victim of the crash tests: leads one container through its life and says after each step that it is done.
- * Arguments: the runtime's options and the workload, as JSON. Failures are said too, and do not stop it.
+ * Arguments: `oci` or `microvm`; the runtime's options and the workload, as JSON. Failures are said too, and do not stop it.
  */
-const [options, workload] = process.argv.slice(2).map((text) => JSON.parse(text));
-const runtime = await createOciRuntime({ ...options, log: silentLog() });
+const kind = process.argv[2];
+const [options, workload] = process.argv.slice(3).map((text) => JSON.parse(text));
+const runtime =
+  kind === 'microvm'
+    ? await createMicrovmRuntime(microvmOptions(options))
+    : await createOciRuntime({ ...options, log: silentLog() });
 const { id } = workload;
 
 async function step(name: string, act: () => Promise<unknown>): Promise<void> {
@@ -41,7 +47,7 @@ await step('exec', async () => {
   streams.stderr.resume();
   await exit;
 });
-await step('update', () => runtime.update(id, { pidsLimit: 77 }));
+await step('update', () => runtime.update(id, kind === 'microvm' ? { cpuShares: 77 } : { pidsLimit: 77 }));
 await step('pause', () => runtime.pause(id));
 await step('resume', () => runtime.resume(id));
 await step('delete', () => runtime.delete(id));
