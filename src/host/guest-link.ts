@@ -230,7 +230,10 @@ function guestLinkOf({ link, tap, record, resolves }: Wire): WiredLink {
       ...(gateway ? { gateway: formatAddress(gateway) } : {}),
     })),
     neighbours: [],
-    sysctls: { [`ipv6/conf/${name}/disable_ipv6`]: hasIpv6 ? '0' : '1' },
+    sysctls: {
+      [`ipv6/conf/${name}/accept_ra`]: '0',
+      [`ipv6/conf/${name}/disable_ipv6`]: hasIpv6 ? '0' : '1',
+    },
     tap,
   };
   if (record.bootAddress && record.bootAddress !== mac) guest.bootAddress = record.bootAddress;

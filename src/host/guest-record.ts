@@ -51,7 +51,7 @@ export async function readPodLinks(netnsPath: string): Promise<PodLinks> {
           const record = kind === 'tun' && name.startsWith(tapPrefix) ? parseRecord(alias) : undefined;
           return record ? [{ name, record }] : [];
         }),
-        addresses: readAddresses(replies[1]!).filter(({ global }) => global),
+        addresses: readAddresses(replies[1]!).filter(({ given }) => given),
         routes: readRoutes(replies[2]!),
       };
     } catch (error) {

@@ -10,8 +10,8 @@ export interface LinkAddress {
   link: number;
   address: Buffer;
   prefixLength: number;
-  /** Not only on its link: an address somebody gave it. */
-  global: boolean;
+  /** Somebody gave it the address for good, and not only on its link. */
+  given: boolean;
 }
 
 export function dumpAddresses(): Message {
@@ -19,6 +19,7 @@ export function dumpAddresses(): Message {
 }
 
 export function readAddresses(reply: Buffer): LinkAddress[] {
+  const IFA_F_PERMANENT = 0x80;
   return split(reply)
     .filter(({ type }) => type === RTM.newAddr)
     .map(({ body }) => {
@@ -27,7 +28,7 @@ export function readAddresses(reply: Buffer): LinkAddress[] {
         link: body.readUInt32LE(4),
         address: found.get(2) ?? found.get(1)!,
         prefixLength: body[1]!,
-        global: body[3] === SCOPE.universe,
+        given: body[3] === SCOPE.universe && (body[2]! & IFA_F_PERMANENT) !== 0,
       };
     });
 }
@@ -52,13 +53,13 @@ export function dumpRoutes(): Message {
   return message(RTM.getRoute, NLM_F.dump, Buffer.alloc(12), []);
 }
 
-/** Unicast routes of the main table that somebody set: not those that come with an address. */
+/** Unicast routes of the main table that somebody set: not those that come with an address, or from a neighbour. */
 export function readRoutes(reply: Buffer): (LinkRoute & { link: number })[] {
-  const PROTOCOL_KERNEL = 2;
+  const notSet = [2, 9]; // the kernel's own, router advertisements
   const MAIN = 254;
   return split(reply)
     .filter(({ type, body }) => type === RTM.newRoute && body[7] === 1 && body[4] === MAIN)
-    .filter(({ body }) => body[5] !== PROTOCOL_KERNEL)
+    .filter(({ body }) => !notSet.includes(body[5]!))
     .map(({ body }) => {
       const found = attributes(body.subarray(12));
       return {

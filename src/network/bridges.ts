@@ -72,6 +72,8 @@ function configure(job: NetworkJob, bridge: Bridge): void {
   const { name, addresses } = bridge;
   const ipv6 = hasIpv6(bridge);
   if (!ipv6) job.route([setNoIpv6Address(name)], { tolerate: true });
+  // On a host that does not forward IPv6 a container could else make itself the host's router (CVE-2020-13401).
+  job.write(`/proc/sys/net/ipv6/conf/${name}/accept_ra`, '0', { optional: true });
   job.route([
     // Set, not given at its making: then it stays when ports of another size are plugged in.
     setLink(name, { mtu: bridge.mtu, alias: bridge.alias, up: true }),

@@ -35,6 +35,8 @@ export function layCable(job: NetworkJob, cable: Cable): NetworkJob {
   job.inner();
   if (cable.ipv6) {
     job.write('/proc/sys/net/ipv6/conf/lo/disable_ipv6', '0');
+    // Its router is the one on record: a neighbour that advertises itself is none.
+    job.write(`/proc/sys/net/ipv6/conf/${interfaceName}/accept_ra`, '0');
     job.write(`/proc/sys/net/ipv6/conf/${interfaceName}/disable_ipv6`, '0');
   }
   const addresses = [cable.ipv4, cable.ipv6].filter((one) => one !== undefined);
