@@ -137,8 +137,24 @@ static void run_overlay_mapped(struct isle_op *op) {
   if (upper_tree >= 0) close(upper_tree);
 }
 
+/* canMap(path, userns): whether the owners on the file system at `path` can be translated; both are paths. */
+static void run_can_map(struct isle_op *op) {
+  int userns = open(op->a[1].s, O_RDONLY | O_CLOEXEC);
+  if (userns < 0) {
+    op->error = errno;
+    return;
+  }
+  int tree = clone_mapped(op->a[0].s, userns);
+  close(userns);
+  op->number = tree >= 0;
+  if (tree >= 0) close(tree);
+  /* EINVAL: the file system cannot; EPERM: it belongs to another user namespace. */
+  else if (tree != -EINVAL && tree != -EPERM) op->error = -tree;
+}
+
 static const struct isle_call calls[] = {
     {"overlayMapped", "ppbpsiiii", 'v', true, run_overlay_mapped},
+    {"canMap", "ps", 'n', false, run_can_map},
     {"actAs", "ii", 'v', false, run_act_as},
 };
 

@@ -12,6 +12,7 @@ interface Calls {
   ): Promise<void>;
   umount(path: string, flags: number): Promise<void>;
   overlayByFd(target: string, lowers: string, options: string, flags: number): Promise<void>;
+  canMap(path: string, userns: string): Promise<number>;
   mountInNetwork(netns: string, type: string, target: string, flags: number): Promise<void>;
   overlayMapped(
     target: string,
@@ -51,6 +52,7 @@ const calls = nativeCalls<Calls>()(
   'umount',
   'overlayByFd',
   'overlayMapped',
+  'canMap',
   'mountInNetwork',
   'bindTree',
   'bindInto',
@@ -90,6 +92,11 @@ export function mount(
   data: string | null = null,
 ): Promise<void> {
   return calls.mount(source, target, type, flags, data);
+}
+
+/** Whether what lies at `path` can be mounted with its owners translated by the user namespace at the path `userns`. */
+export async function canMap(path: string, userns: string): Promise<boolean> {
+  return (await calls.canMap(path, userns)) === 1;
 }
 
 /** Mounts a file system (sysfs) as it is in the network namespace at the path `netns`. */

@@ -187,6 +187,31 @@ test('volumes and binds show the same owners to those with a namespace and witho
   await docker.ok('volume', 'rm', 'shared');
 });
 
+test('what is mounted below a bind comes along, and what cannot be translated is told', async () => {
+  const outer = join(here, 'outer');
+  mkdirSync(join(outer, 'memory'), { recursive: true });
+  mkdirSync(join(outer, 'kernel'));
+  execFileSync('mount', ['-t', 'tmpfs', 'none', join(outer, 'memory')]);
+  execFileSync('mount', ['-t', 'proc', 'none', join(outer, 'kernel')]);
+  try {
+    writeFileSync(join(outer, 'memory/file'), 'x');
+    const look = 'stat -c %u /outer /outer/memory/file /outer/kernel/version; touch /outer/memory/new';
+    const bind = ['-v', `${outer}:/outer`];
+    assert.equal(await docker.ok('run', '--rm', ...bind, ...own, 'busybox', 'sh', '-c', look), '0\n0\n65534');
+    assert.equal(statSync(join(outer, 'memory/new')).uid, 0);
+    const flat = ['--mount', `type=bind,source=${outer},target=/outer,bind-recursive=disabled`];
+    assert.equal(await docker.ok('run', '--rm', ...flat, ...own, 'busybox', 'ls', '/outer/memory'), '');
+    const wrong = await docker.run(['run', '--rm', '-v', '/proc:/host-proc', ...own, 'busybox', 'true']);
+    assert.match(wrong.stderr, /owners cannot be translated on the file system of \/proc: take another/);
+    assert.equal(
+      await docker.ok('run', '--rm', '-v', '/dev/zero:/zero', ...own, 'busybox', 'head', '-c', '0', '/zero'),
+      '',
+    );
+  } finally {
+    for (const name of ['memory', 'kernel']) execFileSync('umount', [join(outer, name)]);
+  }
+});
+
 test('a volume is filled from the image with plain owners', async () => {
   await docker.ok('create', '--name', 'maker', 'busybox', 'true');
   const archive = execFileSync('sh', [

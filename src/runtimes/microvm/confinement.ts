@@ -44,17 +44,14 @@ const capabilities = [
 ];
 
 /**
- * What an ordinary container's configuration does not say: the mounts' owners are those of the user namespace already, and
- * its devices are QEMU's alone.
+ * What an ordinary container's configuration does not say: its devices are QEMU's alone.
  */
 export const monitorDressing: Dressing = {
   name: 'microvm',
   traits: { ownKernel: true, idMap: true, bootsInit: false },
   dress: async (workload) => ({
     workload,
-    change({ mounts, linux }) {
-      for (const mount of mounts)
-        mount.options = mount.options.filter((option) => !/^idmap(=|$)/.test(option));
+    change({ linux }) {
       for (const device of linux.devices)
         Object.assign(device, { fileMode: 0o600, uid: qemuUser, gid: qemuUser });
     },
@@ -64,9 +61,10 @@ export const monitorDressing: Dressing = {
 export function monitorWorkload(
   workload: Workload,
   place: VmPlace,
-  { host, rootfs, system, seccompProfile, kernel }: Confinement,
+  confinement: Confinement,
   guest: { memory: number; taps: boolean },
 ): Workload {
+  const { host, rootfs, seccompProfile } = confinement;
   const devices = [
     ...(host.accelerator === 'kvm' ? ['/dev/kvm'] : []),
     ...(guest.taps ? ['/dev/net/tun'] : []),
@@ -90,29 +88,7 @@ export function monitorWorkload(
     ...(workload.idMap ? { idMap: workload.idMap } : {}),
     hostname: 'microvm',
     domainname: '',
-    mounts: [
-      // The share is first: whatever the image has in it, the host's files and the shim's lie over it.
-      {
-        type: 'bind',
-        source: place.share,
-        target: monitorPaths.share,
-        readOnly: false,
-        propagation: 'rslave',
-      },
-      ...system,
-      readOnly(host.shim, monitorPaths.shim),
-      readOnly(kernel.kernel, monitorPaths.kernel),
-      readOnly(kernel.initramfs, monitorPaths.initramfs),
-      {
-        type: 'bind',
-        source: place.monitor,
-        target: monitorPaths.directory,
-        readOnly: false,
-        nonRecursive: true,
-        options: ['nosuid', 'nodev', 'noexec'],
-      },
-      ...['/sys', '/sys/fs/cgroup', '/dev/mqueue', '/dev/shm'].map((target): WorkloadMount => empty(target)),
-    ],
+    mounts: monitorMounts(place, confinement),
     readonlyRootfs: true,
     shmSize: 65_536,
     ...(workload.netns === undefined ? {} : { netns: workload.netns }),
@@ -133,6 +109,34 @@ export function monitorWorkload(
     resources: monitorResources(workload.resources, guest.memory),
     annotations: {},
   };
+}
+
+/** Their owners are those of the user namespace already. */
+function monitorMounts(place: VmPlace, { host, system, kernel }: Confinement): WorkloadMount[] {
+  const mounts: WorkloadMount[] = [
+    // The share is first: whatever the image has in it, the host's files and the shim's lie over it.
+    {
+      type: 'bind',
+      source: place.share,
+      target: monitorPaths.share,
+      readOnly: false,
+      propagation: 'rslave',
+    },
+    ...system,
+    readOnly(host.shim, monitorPaths.shim),
+    readOnly(kernel.kernel, monitorPaths.kernel),
+    readOnly(kernel.initramfs, monitorPaths.initramfs),
+    {
+      type: 'bind',
+      source: place.monitor,
+      target: monitorPaths.directory,
+      readOnly: false,
+      nonRecursive: true,
+      options: ['nosuid', 'nodev', 'noexec'],
+    },
+    ...['/sys', '/sys/fs/cgroup', '/dev/mqueue', '/dev/shm'].map((target): WorkloadMount => empty(target)),
+  ];
+  return mounts.map((mount) => ({ ...mount, owners: 'host' }));
 }
 
 /** In place of the kernel's own, which a monitor has no use for. */

@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { posix } from 'node:path';
-import type { IdMap, Workload, WorkloadMount } from '../../engine/runtime.ts';
+import type { Workload, WorkloadMount } from '../../engine/runtime.ts';
 import { errnoOf, isleError } from '../../lib/errors.ts';
+import { lazyTable, mapBind } from './mapped-binds.ts';
 import { initTarget } from './spec-process.ts';
 import type { OciMount } from './spec-types.ts';
+import type { UserNamespace } from './user-namespace.ts';
 
 /** Directories of ours that take the place of file systems which the OCI runtime would make. */
 export interface StagedPaths {
@@ -19,6 +21,7 @@ export async function mountsOf(
   workload: Workload,
   initPath: string,
   staged: StagedPaths,
+  userns?: UserNamespace,
 ): Promise<OciMount[]> {
   const wanted = workload.mounts.map((mount) => ({ mount, target: targetOf(mount.target) }));
   const taken = new Set(wanted.map(({ target }) => target));
@@ -27,7 +30,11 @@ export async function mountsOf(
     ({ destination }) => !taken.has(destination) && !(ownDev && destination.startsWith('/dev/')),
   );
   wanted.sort((a, b) => depth(a.target) - depth(b.target));
-  const asked = await Promise.all(wanted.map(({ mount, target }) => ociMount(mount, target, workload.idMap)));
+  const table = userns && lazyTable();
+  const asked = await inTurn(wanted, async ({ mount, target }) => {
+    const made = await ociMount(mount, target);
+    return userns && table ? await mapBind(mount, made, userns, table) : [made];
+  });
   if (workload.init) {
     await checkInit(initPath);
     asked.push({
@@ -38,6 +45,10 @@ export async function mountsOf(
     });
   }
   return [...defaults, ...asked];
+}
+
+async function inTurn<T>(items: T[], make: (item: T) => Promise<OciMount[]>): Promise<OciMount[]> {
+  return (await Promise.all(items.map(make))).flat();
 }
 
 async function checkInit(path: string): Promise<void> {
@@ -111,8 +122,8 @@ function queuesOf({ ipc, idMap }: Workload): Omit<OciMount, 'destination'> | und
   return there ? { type: 'bind', source: '/dev/mqueue', options: ['bind', ...locked] } : undefined;
 }
 
-async function ociMount(mount: WorkloadMount, target: string, idMap: IdMap | undefined): Promise<OciMount> {
-  return mount.type === 'tmpfs' ? tmpfs(mount, target) : await bind(mount, target, idMap);
+async function ociMount(mount: WorkloadMount, target: string): Promise<OciMount> {
+  return mount.type === 'tmpfs' ? tmpfs(mount, target) : await bind(mount, target);
 }
 
 function tmpfs(mount: WorkloadMount, target: string): OciMount {
@@ -132,12 +143,11 @@ function tmpfs(mount: WorkloadMount, target: string): OciMount {
   };
 }
 
-async function bind(mount: WorkloadMount, target: string, idMap: IdMap | undefined): Promise<OciMount> {
+async function bind(mount: WorkloadMount, target: string): Promise<OciMount> {
   if (!mount.source.startsWith('/') || mount.source.includes('\0'))
     throw invalid(`invalid mount source "${mount.source}" for ${target}: it must be an absolute path`);
-  let info: Awaited<ReturnType<typeof stat>>;
   try {
-    info = await stat(mount.source);
+    await stat(mount.source);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR')
       throw invalid(
@@ -148,24 +158,12 @@ async function bind(mount: WorkloadMount, target: string, idMap: IdMap | undefin
   }
   const options = [mount.nonRecursive ? 'bind' : 'rbind', mount.propagation ?? 'rprivate'];
   if (mount.readOnly) options.push(mount.recursiveReadOnly && !mount.nonRecursive ? 'rro' : 'ro');
-  // A device node of the host's lies where owners cannot be translated; its mode says who may use it.
-  if (idMap && mount.owners !== 'host' && (info.isFile() || info.isDirectory()))
-    options.push(idmapOption(idMap));
   return {
     destination: target,
     type: 'bind',
     source: mount.source,
     options: [...options, ...(mount.options ?? [])],
   };
-}
-
-/**
- * crun's own form, with the map written out: without one it takes that of the process it has just made, which may not
- * have entered its namespace yet when that is not a new one.
- */
-function idmapOption({ hostId, size }: IdMap): string {
-  const ids = `0-${hostId}-${size}`;
-  return `idmap=uids=${ids};gids=${ids}`;
 }
 
 function targetOf(target: string): string {

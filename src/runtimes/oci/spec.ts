@@ -42,7 +42,7 @@ export async function specOf(
   const granted = capabilitiesOf(workload, host.capabilities);
   const [user, mounts, { devices, rules }, resources, seccomp] = await Promise.all([
     lookUpUser(workload.user, workload.groupAdd, read),
-    mountsOf(workload, host.initPath, staged),
+    mountsOf(workload, host.initPath, staged, userns),
     devicesOf(workload),
     resourcesOf(workload.resources, host.limits),
     seccompOf(security, granted, host.seccomp),
