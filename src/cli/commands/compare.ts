@@ -56,7 +56,7 @@ export const command = defineCommand({
       value: isolationNames.join(','),
       complete: isolationNames,
     }),
-    runs: integerWithin(1, 100, 'Timed runs of each (5)'),
+    runs: integerWithin(1, 100, 'Timed runs of each (5); slow isolations get by with three'),
     quick: boolean('Fewer runs and shorter probes'),
     trust: choice(['own', 'third-party', 'hostile'], 'Whose code it is, for the advice (third-party)'),
     'network-probe': booleanOn('Measure the network, too'),

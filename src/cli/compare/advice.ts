@@ -149,7 +149,7 @@ function alternatives(
     reasons.push(`A microVM would not share the kernel, and costs: ${costs(found('microvm')!, plain)}.`);
   if (works('microvm') && !kvm)
     reasons.push(
-      'The microVM ran without KVM, its processor in software: with KVM it starts and runs faster than measured here.',
+      'The microVM ran without KVM, its processor in software: what it costs with KVM was not measured here.',
     );
   return reasons;
 }

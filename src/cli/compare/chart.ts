@@ -78,7 +78,7 @@ function heading(report: Report): string {
     text(
       margin,
       67,
-      `Bars: median of ${options.runs} runs (probes: ${options.rounds}); whiskers: least to greatest. ${report.advice.summary}`,
+      `Bars: median of up to ${options.runs} runs (probes: ${options.rounds}); whiskers: least to greatest. ${report.advice.summary}`,
       'small',
     ),
   ];

@@ -111,7 +111,7 @@ async function timeWorkload(work: Work, subjects: readonly Subject[]): Promise<v
 async function timeOnce(work: Work, subject: Subject, cold: boolean): Promise<void> {
   const { bench, peer, plan, options, progress } = work;
   progress.step(subject.isolation.title);
-  if (!subject.works) return;
+  if (!subject.works || (!cold && subject.isEnough(options.runs))) return;
   await subject.attempt(bench, async () => {
     const times = await timedRun(bench, peer, plan, subject.isolation, {
       patience: options.patience,

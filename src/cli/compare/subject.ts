@@ -10,6 +10,10 @@ import { type Summary, summarize, type Unit } from './samples.ts';
 import { type HostFacts, sharingOf } from './sharing.ts';
 import type { RunOptions, RunTimes } from './timed-run.ts';
 
+/** Runs that a median needs, and milliseconds after which they must do: nobody waits minutes for a slow isolation. */
+const fewest = 3;
+const budget = 12_000;
+
 /** Everything that is known of one isolation while it is measured. */
 export class Subject {
   readonly isolation: Isolation;
@@ -18,6 +22,8 @@ export class Subject {
   readonly #runs: RunTimes[] = [];
   #reason: string | undefined;
   #exists = true;
+  /** Milliseconds in runs of the workload. */
+  #spent = 0;
   readonly #notes: string[] = [];
 
   constructor(isolation: Isolation) {
@@ -45,9 +51,17 @@ export class Subject {
     return { ...(this.#first && { oneShot: this.oneShot === true }), ...(kill && { kill }) };
   }
 
+  /** Whether it was run as often as asked for, or often enough for what a run takes. */
+  isEnough(runs: number): boolean {
+    const count = this.#runs.length;
+    return count >= runs || (count >= fewest && this.#spent >= budget);
+  }
+
   /** Runs the workload; what goes wrong is a result, unless the user gave up. */
   async attempt(bench: Bench, work: () => Promise<void>): Promise<void> {
+    const from = performance.now();
     const failure = await failureOf(bench, work);
+    this.#spent += performance.now() - from;
     if (!failure) return;
     if (failure instanceof NotCreated) this.#exists = false;
     this.#reason ??= oneLine(failure);

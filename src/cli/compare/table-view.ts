@@ -35,7 +35,7 @@ function heading(
   paint: Paint,
   width: number | undefined,
 ): string {
-  const runs = `${options.runs} runs each`;
+  const runs = `up to ${plural(options.runs, 'run')} of each`;
   const about = [
     `${host.name}, ${host.cpus} × ${host.cpu || 'CPU'}, Linux ${host.kernel}`,
     host.kvm.usable ? 'KVM' : `no KVM (${host.kvm.why})`,
