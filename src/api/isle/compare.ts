@@ -1,4 +1,4 @@
-import type { Engine } from '../../engine/engine.ts';
+import type { Engine, Footprint, HostFacts } from '../../engine/engine.ts';
 import type { Route } from '../http/call.ts';
 import { json } from '../http/reply.ts';
 
@@ -9,7 +9,7 @@ export function compareRoutes(engine: Engine): Route[] {
       method: 'GET',
       path: '/isle/v1/host',
       async handle() {
-        return json(await engine.system.host());
+        return json(renderHost(await engine.system.host()));
       },
     },
     {
@@ -27,8 +27,39 @@ export function compareRoutes(engine: Engine): Route[] {
       method: 'GET',
       path: '/isle/v1/containers/:id/footprint',
       async handle(call) {
-        return json(await engine.containers.footprint(call.param('id')));
+        return json(renderFootprint(await engine.containers.footprint(call.param('id'))));
       },
     },
   ];
+}
+
+function renderHost({ kernel, bootId, namespaces, securityModules, cpu, kvm, load }: HostFacts): object {
+  return {
+    Kernel: kernel,
+    BootId: bootId,
+    Namespaces: namespaces,
+    SecurityModules: securityModules,
+    Cpu: cpu,
+    Kvm: kvm.usable ? { Usable: true, Module: kvm.module } : { Usable: false, Why: kvm.why },
+    Load: load,
+  };
+}
+
+function renderFootprint(footprint: Footprint): object {
+  return {
+    Id: footprint.id,
+    Memory: footprint.memory,
+    Swapped: footprint.swapped,
+    GuestMemory: footprint.guestMemory,
+    OwnKernel: footprint.ownKernel,
+    Processes: footprint.processes.map(({ pid, command, uid, memory, swapped, monitor }) => ({
+      Pid: pid,
+      Command: command,
+      User: uid,
+      Memory: memory,
+      Swapped: swapped,
+      Monitor: monitor,
+    })),
+    Prepared: footprint.prepared.map(({ name, bytes }) => ({ Name: name, Bytes: bytes })),
+  };
 }

@@ -85,18 +85,18 @@ const facts = JSON.stringify({
   calls: { bpf: 1, mount: 38, ptrace: 3, unshare: 0, keyctl: -1 },
 });
 const host = {
-  kernel: '6.1.0',
-  bootId: 'boot',
-  namespaces: { net: 4, time: 7 },
-  securityModules: [],
-  cpu: '',
-  kvm: { usable: false as const, why: '' },
-  load: 0,
+  Kernel: '6.1.0',
+  BootId: 'boot',
+  Namespaces: { net: 4, time: 7 },
+  SecurityModules: [],
+  Cpu: '',
+  Kvm: { Usable: false },
+  Load: 0,
 };
 const footprint = {
   processes: [
-    { pid: 1, command: 'conmon', uid: 0, memory: 1, swapped: 0, monitor: true },
-    { pid: 2, command: 'httpd', uid: 100000, memory: 1, swapped: 0, monitor: false },
+    { uid: 0, memory: 1, monitor: true },
+    { uid: 100000, memory: 1, monitor: false },
   ],
   memory: 2,
   swapped: 0,

@@ -60,9 +60,9 @@ export async function compare(
   peer.close();
   await bench.removeAll();
   for (const subject of subjects)
-    if (subject.isolation.name === 'microvm' && subject.exists && !facts.kvm.usable)
+    if (subject.isolation.name === 'microvm' && subject.exists && !facts.Kvm.Usable)
       subject.note(
-        `without KVM (${facts.kvm.why}) QEMU's TCG was its processor: under KVM the numbers would differ`,
+        "QEMU's TCG was its processor, as KVM cannot be used here: under KVM its numbers would differ",
       );
   const reports = subjects.map((subject) => subject.report(facts));
   const workload = { kind: kindOf(subjects), ...plan.workload };
@@ -82,7 +82,7 @@ export async function compare(
     },
     workload,
     isolations: reports,
-    advice: adviseOn(reports, workload, options.trust, facts.kvm.usable),
+    advice: adviseOn(reports, workload, options.trust, facts.Kvm.Usable),
   };
 }
 
@@ -173,13 +173,13 @@ async function hostOf({ client }: Context): Promise<(facts: HostFacts) => HostPa
   return (facts) => ({
     name: info.Name,
     operatingSystem: info.OperatingSystem,
-    kernel: facts.kernel,
-    cpu: facts.cpu,
+    kernel: facts.Kernel,
+    cpu: facts.Cpu,
     cpus: info.NCPU,
     memory: info.MemTotal,
     engine: info.ServerVersion,
-    kvm: facts.kvm.usable ? { usable: true } : { usable: false, why: facts.kvm.why },
-    securityModules: facts.securityModules,
-    load: facts.load,
+    kvm: { usable: facts.Kvm.Usable, ...(facts.Kvm.Why !== undefined && { why: facts.Kvm.Why }) },
+    securityModules: facts.SecurityModules,
+    load: facts.Load,
   });
 }

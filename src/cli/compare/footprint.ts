@@ -1,15 +1,8 @@
 import type { Bench } from './bench.ts';
 
-/** GET /isle/v1/containers/ID/footprint. Sizes are bytes. */
+/** What a container takes of the host's memory. Sizes are bytes. */
 export interface Footprint {
-  processes: {
-    pid: number;
-    command: string;
-    uid: number;
-    memory: number;
-    swapped: number;
-    monitor: boolean;
-  }[];
+  processes: { uid: number; memory: number; monitor: boolean }[];
   memory: number;
   swapped: number;
   guestMemory: number;
@@ -17,8 +10,29 @@ export interface Footprint {
   prepared: { name: string; bytes: number }[];
 }
 
+interface Answer {
+  Processes: { User: number; Memory: number; Monitor: boolean }[];
+  Memory: number;
+  Swapped: number;
+  GuestMemory: number;
+  OwnKernel: boolean;
+  Prepared: { Name: string; Bytes: number }[];
+}
+
 export async function footprintOf(bench: Bench, id: string): Promise<Footprint> {
-  return await bench.client.get<Footprint>(`/isle/v1/containers/${id}/footprint`);
+  const answer = await bench.client.get<Answer>(`/isle/v1/containers/${id}/footprint`);
+  return {
+    processes: answer.Processes.map(({ User, Memory, Monitor }) => ({
+      uid: User,
+      memory: Memory,
+      monitor: Monitor,
+    })),
+    memory: answer.Memory,
+    swapped: answer.Swapped,
+    guestMemory: answer.GuestMemory,
+    ownKernel: answer.OwnKernel,
+    prepared: answer.Prepared.map(({ Name, Bytes }) => ({ name: Name, bytes: Bytes })),
+  };
 }
 
 /**

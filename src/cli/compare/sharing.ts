@@ -21,13 +21,14 @@ export interface Facts {
 
 /** GET /isle/v1/host */
 export interface HostFacts {
-  kernel: string;
-  bootId: string;
-  namespaces: Record<string, number>;
-  securityModules: string[];
-  cpu: string;
-  kvm: { usable: true; module: string } | { usable: false; why: string };
-  load: number;
+  Kernel: string;
+  BootId: string;
+  Namespaces: Record<string, number>;
+  SecurityModules: string[];
+  Cpu: string;
+  Kvm: { Usable: boolean; Why?: string };
+  /** Processes that ran or wanted to, on average over the last minute. */
+  Load: number;
 }
 
 export function parseFacts(output: string): Facts {
@@ -58,7 +59,7 @@ const ENOSYS = 38;
 
 /** What the two sides' facts say together. */
 export function sharingOf(facts: Facts, host: HostFacts, footprint: Footprint): Sharing {
-  const sharesKernel = facts.bootId === host.bootId;
+  const sharesKernel = facts.bootId === host.BootId;
   const root = facts.uidMap.find(([inside]) => inside === 0);
   const tried = Object.entries(facts.calls);
   return {
@@ -70,7 +71,7 @@ export function sharingOf(facts: Facts, host: HostFacts, footprint: Footprint): 
     ].toSorted((a, b) => a - b),
     capabilities: capabilityNames(facts.capabilities),
     sharedNamespaces: sharesKernel
-      ? Object.keys(facts.namespaces).filter((name) => facts.namespaces[name] === host.namespaces[name])
+      ? Object.keys(facts.namespaces).filter((name) => facts.namespaces[name] === host.Namespaces[name])
       : [],
     seccomp: seccompModes[facts.seccomp] ?? 'unknown',
     noNewPrivileges: facts.noNewPrivileges,
