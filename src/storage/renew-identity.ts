@@ -4,26 +4,34 @@ import { inRoot, must, openTree, S_IFMT, statAt, tree } from '../host/tree.ts';
 /** RESOLVE_NO_SYMLINKS */
 const noSymlinks = 0x04;
 
+/** systemd takes over the second when the first is empty. */
+const ids = ['etc/machine-id', 'var/lib/dbus/machine-id'];
+
 /**
  * Takes away from a copied upper directory what makes a machine that machine: `/etc/machine-id` as its first boot wrote
- * it is emptied, so that the next boot makes another (machine-id(5)). One that came with the image is not in there, and stays.
+ * it (and D-Bus's) is emptied, so that the next boot makes another (machine-id(5)). One that came with the image is not in
+ * there, and stays.
  */
 export function renewIdentity(upper: string): void {
   const root = openTree(upper);
   try {
-    const flags = constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-    const fd = tree.treeOpen(root, 'etc/machine-id', flags, 0, inRoot | noSymlinks);
-    // Not there, not a file, or "deleted" for overlayfs: nothing of its own.
-    if (fd < 0) return;
-    try {
-      const stat = statAt(fd, '');
-      if (typeof stat === 'number' || (stat.mode & S_IFMT) !== constants.S_IFREG) return;
-      // What is there by another name too is no machine-id, and `uninitialized` asks for one already.
-      if (stat.links === 1 && stat.size > 0) must(tree.treeTruncate(fd, 0), 'truncate', 'etc/machine-id');
-    } finally {
-      tree.treeClose(fd);
-    }
+    for (const path of ids) empty(root, path);
   } finally {
     tree.treeClose(root);
+  }
+}
+
+function empty(root: number, path: string): void {
+  const flags = constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const fd = tree.treeOpen(root, path, flags, 0, inRoot | noSymlinks);
+  // Not there, not a file, or "deleted" for overlayfs: nothing of its own.
+  if (fd < 0) return;
+  try {
+    const stat = statAt(fd, '');
+    if (typeof stat === 'number' || (stat.mode & S_IFMT) !== constants.S_IFREG) return;
+    // What is there by another name too is no machine-id.
+    if (stat.links === 1 && stat.size > 0) must(tree.treeTruncate(fd, 0), 'truncate', path);
+  } finally {
+    tree.treeClose(fd);
   }
 }
