@@ -4,6 +4,7 @@ import { programPath } from '../host/installation.ts';
 import { isleError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { createOciRuntime, type OciRuntimeOptions } from '../runtimes/oci/runtime.ts';
+import type { MicrovmOptions } from '../runtimes/microvm/runtime.ts';
 import type { DaemonConfig } from './config.ts';
 
 /** The one list of isolations: the configured OCI runtimes by their names, and those that Isle brings along. */
@@ -51,31 +52,39 @@ function systemOffer(config: DaemonConfig, log: Logger): RuntimeOffer {
 
 /** Every part of it is looked for when the daemon starts; its kernel is prepared for the first guest. */
 function microvmOffer(config: DaemonConfig, log: Logger): RuntimeOffer {
-  const { microvm, dataRoot, runRoot, instance, runtime } = config;
-  const { conmon, init, seccompProfile } = runtime;
+  const { microvm } = config;
   const lookUp = async () => {
     const { findHost } = await import('../runtimes/microvm/host.ts');
     return await findHost(microvm, programPath('isle-shim'));
   };
   return {
     path: microvm.qemu ?? `/usr/bin/qemu-system-${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}`,
-    optional: true,
     async open() {
       const { createMicrovmRuntime } = await import('../runtimes/microvm/runtime.ts');
-      const { kernelSource } = await import('../runtimes/microvm/kernel-source.ts');
-      const { prepareGuest } = await import('../runtimes/microvm/guest-image/prepare-guest.ts');
-      const source = kernelSource(microvm.kernelSource);
-      return await createMicrovmRuntime({
-        ...{ dataRoot, runRoot, instance, log, config: microvm },
-        oci: { runtime: config.runtime.paths.crun ?? '/usr/bin/crun', conmon, init, seccompProfile },
-        shim: programPath('isle-shim'),
-        guestKernel: () => prepareGuest({ source, dataRoot, log: (message) => log.info(message) }),
-      });
+      return await createMicrovmRuntime(await microvmOptions(config, log));
+    },
+    async caretaker() {
+      const { createMicrovmCaretaker } = await import('../runtimes/microvm/runtime.ts');
+      return await createMicrovmCaretaker(await microvmOptions(config, log));
     },
     async status() {
       const { accelerationOf } = await import('../runtimes/microvm/host.ts');
       return { accelerator: accelerationOf(await lookUp()) };
     },
+  };
+}
+
+async function microvmOptions(config: DaemonConfig, log: Logger): Promise<MicrovmOptions> {
+  const { microvm, dataRoot, runRoot, instance, runtime } = config;
+  const { conmon, init, seccompProfile } = runtime;
+  const { kernelSource } = await import('../runtimes/microvm/kernel-source.ts');
+  const { prepareGuest } = await import('../runtimes/microvm/guest-image/prepare-guest.ts');
+  const source = kernelSource(microvm.kernelSource);
+  return {
+    ...{ dataRoot, runRoot, instance, log, config: microvm },
+    oci: { runtime: runtime.paths.crun ?? '/usr/bin/crun', conmon, init, seccompProfile },
+    shim: programPath('isle-shim'),
+    guestKernel: () => prepareGuest({ source, dataRoot, log: (message) => log.info(message) }),
   };
 }
 

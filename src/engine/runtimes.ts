@@ -13,6 +13,8 @@ export interface RuntimeOffer {
   status?(): Promise<Record<string, string>>;
   /** A host without it lacks nothing: no warning. */
   optional?: boolean;
+  /** Where it cannot be opened: who takes away what is left of its workloads. Undefined: nothing is, or the default runtime can. */
+  caretaker?(): Promise<Runtime | undefined>;
 }
 
 /** The isolations of this engine by name. One that cannot be had now says why, and is tried again when it is asked for. */
@@ -21,6 +23,7 @@ export class Runtimes {
   #offers: Record<string, RuntimeOffer>;
   #open = new Map<string, Runtime>();
   #reasons = new Map<string, string>();
+  #caretakers = new Map<string, Runtime>();
   #log: Logger;
 
   private constructor(offers: Record<string, RuntimeOffer>, defaultName: string, log: Logger) {
@@ -47,9 +50,14 @@ export class Runtimes {
     return Object.keys(this.#offers);
   }
 
-  /** Those that work here, each once: two names may stand for one. */
-  get available(): Runtime[] {
-    return [...new Set(this.#open.values())];
+  /** Those that work here, and those that can still clear away, each once: two names may stand for one. */
+  get all(): Runtime[] {
+    return [...new Set([...this.#open.values(), ...this.#caretakers.values()])];
+  }
+
+  /** Who can remove what `name` left on this host. */
+  caretaker(name: string): Runtime {
+    return this.#open.get(name) ?? this.#caretakers.get(name) ?? this.of(this.default);
   }
 
   get(name: string): Runtime | undefined {
@@ -94,13 +102,27 @@ export class Runtimes {
       if (this.#open.has(name)) await runtime.close?.();
       else this.#open.set(name, runtime);
       this.#reasons.delete(name);
+      const caretaker = this.#caretakers.get(name);
+      this.#caretakers.delete(name);
+      await caretaker?.close?.();
     } catch (error) {
       this.#reasons.set(name, messageOf(error));
       this.#log.debug({ runtime: name, err: error }, `runtime not available: ${messageOf(error)}`);
+      await this.#findCaretaker(name, offer);
+    }
+  }
+
+  async #findCaretaker(name: string, offer: RuntimeOffer): Promise<void> {
+    if (!offer.caretaker || this.#caretakers.has(name)) return;
+    try {
+      const caretaker = await offer.caretaker();
+      if (caretaker) this.#caretakers.set(name, caretaker);
+    } catch (error) {
+      this.#log.warn({ runtime: name, err: error }, `what it left cannot be removed: ${messageOf(error)}`);
     }
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.available.map(async (runtime) => await runtime.close?.()));
+    await Promise.all(this.all.map(async (runtime) => await runtime.close?.()));
   }
 }

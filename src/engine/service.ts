@@ -67,7 +67,7 @@ function contextOf(options: EngineOptions, closing: AbortSignal, closed: Promise
   // The services know the context and are part of it.
   const ctx = base as unknown as EngineContext;
   ctx.runtimeOf = ({ runtimeName }) => runtimes.of(runtimeName);
-  ctx.caretakerOf = ({ runtimeName }) => runtimes.get(runtimeName) ?? runtimes.of(runtimes.default);
+  ctx.caretakerOf = ({ runtimeName }) => runtimes.caretaker(runtimeName);
   ctx.volumes = new VolumeService(ctx);
   ctx.execs = new ExecService(ctx);
   ctx.restarts = new Restarts(ctx);

@@ -2,9 +2,15 @@ import type { Engine } from '../../engine/engine.ts';
 import type { Route } from '../http/call.ts';
 import { compareRoutes } from './compare.ts';
 import { imageRoutes } from './images.ts';
+import { runtimeRoutes } from './runtimes.ts';
 import { snapshotRoutes } from './snapshots.ts';
 
 /** Isle's own API, below /isle/v1: what Docker's cannot say. See docs/isle-api.md. */
 export function isleRoutes(engine: Engine): Route[] {
-  return [...compareRoutes(engine), ...snapshotRoutes(engine), ...imageRoutes(engine)];
+  return [
+    ...compareRoutes(engine),
+    ...runtimeRoutes(engine),
+    ...snapshotRoutes(engine),
+    ...imageRoutes(engine),
+  ];
 }

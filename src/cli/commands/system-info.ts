@@ -26,6 +26,11 @@ interface Info {
   Warnings: string[] | null;
 }
 
+interface RuntimeList {
+  Default: string;
+  Runtimes: { Name: string; Status: Record<string, string>; Reason?: string }[];
+}
+
 export const command = defineCommand({
   usage: '[OPTIONS]',
   examples: [{ run: "info -f '{{.NCPU}} CPUs, cgroup v{{.CgroupVersion}}'", does: 'a part of it' }],
@@ -38,6 +43,7 @@ export const command = defineCommand({
       const { compileTemplate } = await import('../template/template.ts');
       return out.line(compileTemplate(flags.format)(info));
     }
+    const runtimes = await client.get<RuntimeList>('/isle/v1/runtimes');
     const states = `${info.ContainersRunning} running, ${info.ContainersPaused} paused, ${info.ContainersStopped} stopped`;
     const rows: [string, string][] = [
       ['Engine', info.ServerVersion],
@@ -45,8 +51,7 @@ export const command = defineCommand({
       ['Images', String(info.Images)],
       ['Storage', `${info.Driver}, ${info.DockerRootDir}`],
       ['cgroups', `v${info.CgroupVersion}, ${info.CgroupDriver}`],
-      ['Runtimes', `${Object.keys(info.Runtimes ?? {}).join(', ')} (default ${info.DefaultRuntime})`],
-      ['VMs', info.Runtimes?.microvm?.status?.accelerator ?? ''],
+      ...runtimeRows(runtimes),
       [
         'Security',
         (info.SecurityOptions ?? []).map((one) => one.replace(/^name=/, '').replace(/,.*$/, '')).join(', '),
@@ -58,6 +63,21 @@ export const command = defineCommand({
     ];
     for (const [name, value] of rows)
       if (value !== '') out.line(`${out.paint.bold(name.padEnd(11))} ${value}`);
-    for (const warning of info.Warnings ?? []) err.line(`${err.paint.yellow('warning')}: ${warning}`);
+    // Those of missing runtimes are in their rows.
+    const warnings = (info.Warnings ?? []).filter((warning) => !/^WARNING: the runtime /.test(warning));
+    for (const warning of warnings) err.line(`${err.paint.yellow('warning')}: ${warning}`);
   },
 });
+
+/** What there is, then each that is not, with the reason. */
+function runtimeRows({ Default, Runtimes }: RuntimeList): [string, string][] {
+  const names = Runtimes.filter(({ Reason }) => Reason === undefined).map(({ Name }) => Name);
+  const accelerator = Runtimes.find(({ Name }) => Name === 'microvm')?.Status.accelerator ?? '';
+  return [
+    ['Runtimes', `${names.join(', ')} (default ${Default})`],
+    ...Runtimes.flatMap(({ Name, Reason }): [string, string][] =>
+      Reason === undefined ? [] : [['', `no ${Name}: ${Reason}`]],
+    ),
+    ['microVMs', accelerator],
+  ];
+}

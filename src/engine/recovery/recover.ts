@@ -139,7 +139,7 @@ interface Stranger {
 /** What runs for nobody. Looked up before anything new is served, so that nothing new is among it. */
 async function idleWorkloads(ctx: EngineContext): Promise<Stranger[]> {
   const found = await Promise.all(
-    ctx.runtimes.available.map(async (runtime) =>
+    ctx.runtimes.all.map(async (runtime) =>
       (await runtime.leftovers()).filter((id) => !ctx.live.has(id)).map((id) => ({ id, runtime })),
     ),
   );

@@ -47,10 +47,11 @@ export function monitorInstance(instance: string): string {
   return `${instance}.vm`;
 }
 
-export async function openParts(options: MicrovmOptions): Promise<MicrovmParts> {
+/** Throws `unavailable` with what this host lacks, unless nothing shall be started: `host` is given then. */
+export async function openParts(options: MicrovmOptions, given?: MicrovmHost): Promise<MicrovmParts> {
   const { runRoot, dataRoot, instance, config, log } = options;
   const layout = layoutOf(runRoot);
-  const host = await findHost(config, options.shim);
+  const host = given ?? (await findHost(config, options.shim));
   await mkdir(layout.vms, { recursive: true, mode: 0o711 });
   const [cgroups, oci] = await Promise.all([
     detectCgroups(),
@@ -64,7 +65,7 @@ export async function openParts(options: MicrovmOptions): Promise<MicrovmParts> 
     }),
   ]);
   const { accelerator, why, qemu } = host;
-  log.info({ accelerator, why, qemu }, `microVMs run with ${accelerationOf(host)}`);
+  if (!given) log.info({ accelerator, why, qemu }, `microVMs run with ${accelerationOf(host)}`);
   return {
     layout,
     config,

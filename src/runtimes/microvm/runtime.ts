@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { chown, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Resources } from '../../engine/model.ts';
@@ -21,6 +22,7 @@ import { type Confinement, monitorWorkload } from './confinement.ts';
 import { startExec } from './exec.ts';
 import { guestPlanOf, guestSpecNow } from './guest-spec-of.ts';
 import { monitorPaths, qemuUser } from './monitor-paths.ts';
+import { layoutOf } from './layout.ts';
 import { type MicrovmOptions, type MicrovmParts, openParts } from './parts.ts';
 import { qemuCommand } from './qemu-command.ts';
 import { readVmRecord, type VmRecord, writeVmRecord } from './record.ts';
@@ -45,6 +47,20 @@ const signalTime = 3000;
  */
 export async function createMicrovmRuntime(options: MicrovmOptions): Promise<MicrovmRuntime> {
   return new MicrovmRuntime(await openParts(options));
+}
+
+/** For a host that lacks what microVMs need: removes what is left of them. Undefined when none ever ran since it booted. */
+export async function createMicrovmCaretaker(options: MicrovmOptions): Promise<MicrovmRuntime | undefined> {
+  if (!existsSync(layoutOf(options.runRoot).vms)) return undefined;
+  const nothing = {
+    qemu: '',
+    virtiofsd: '',
+    shim: '',
+    accelerator: 'tcg',
+    machine: '',
+    arch: process.arch,
+  } as const;
+  return new MicrovmRuntime(await openParts(options, nothing));
 }
 
 export class MicrovmRuntime implements Runtime {
