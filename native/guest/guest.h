@@ -57,6 +57,7 @@ struct mount_spec {
 
 struct link_spec {
   const char *mac, *name;
+  const char *boot_mac; /* what it was booted with, when that is another one */
   unsigned mtu;
   struct list addresses, routes, neighbours, sysctls;
 };

@@ -188,7 +188,15 @@ static int rename_link(int index, const char *name) {
   return change_link(index, name, 0, false);
 }
 
-/* `name=value`, below /proc/sys/net. */
+static int set_mac(int index, const unsigned char *mac) {
+  struct message message;
+  struct ifinfomsg *info = begin(&message, RTM_NEWLINK, 0, sizeof *info);
+  info->ifi_index = index;
+  put(&message, IFLA_ADDRESS, mac, 6);
+  return ask(&message);
+}
+
+/* `name=value`, below /proc/sys/net. A kernel without IPv6 has no settings of it. */
 static int set_link_sysctl(const char *text) {
   char path[256];
   const char *equals = strchr(text, '=');
@@ -197,6 +205,7 @@ static int set_link_sysctl(const char *text) {
     return -1;
   }
   snprintf(path, sizeof path, "/proc/sys/net/%.*s", (int)(equals - text), text);
+  if (!strncmp(text, "ipv6/", 5) && access("/proc/sys/net/ipv6", F_OK)) return 0;
   return write_file(path, equals + 1);
 }
 
@@ -212,16 +221,19 @@ int set_up_loopback(struct failure *failure) {
 }
 
 int set_up_link(const struct link_spec *link, struct failure *failure) {
-  unsigned char mac[6];
-  if (!parse_mac(link->mac, mac)) return fail(failure, "find the link", link->mac);
-  int index = find_link(mac);
+  unsigned char mac[6], boot_mac[6];
+  const char *boot = link->boot_mac ? link->boot_mac : link->mac;
+  if (!parse_mac(boot, boot_mac)) return fail(failure, "find the link", boot);
+  if (!parse_mac(link->mac, mac)) return fail(failure, "address the link", link->mac);
+  int index = find_link(boot_mac);
   /* The driver may still be at it. */
   for (int tries = 0; !index && tries < 2000; tries++) {
     usleep(1000);
-    index = find_link(mac);
+    index = find_link(boot_mac);
   }
   errno = ENODEV;
-  if (!index) return fail(failure, "find the link", link->mac);
+  if (!index) return fail(failure, "find the link", boot);
+  if (link->boot_mac && set_mac(index, mac)) return fail(failure, "address the link", link->mac);
   if (link->name[0] && rename_link(index, link->name)) return fail(failure, "name the link", link->name);
   for (size_t at = 0; at < link->sysctls.count; at++)
     if (set_link_sysctl(link->sysctls.items[at])) return fail(failure, "set a sysctl", link->sysctls.items[at]);

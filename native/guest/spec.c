@@ -77,6 +77,7 @@ static bool process_field(struct process_spec *process, const char *name, const 
 static bool link_field(struct link_spec *link, const char *name, const char *value) {
   uint64_t mtu;
   if (!strcmp(name, "name")) link->name = value;
+  else if (!strcmp(name, "boot")) link->boot_mac = value;
   else if (!strcmp(name, "address")) append(&link->addresses, value);
   else if (!strcmp(name, "route")) append(&link->routes, value);
   else if (!strcmp(name, "neighbour")) append(&link->neighbours, value);

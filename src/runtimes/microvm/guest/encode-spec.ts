@@ -57,6 +57,7 @@ function processFields(process: GuestProcess): Fields {
 function linkFields(link: GuestLink): Fields {
   return [
     ['link', link.macAddress],
+    ...(link.bootAddress === undefined ? [] : [field('link.boot', link.bootAddress)]),
     ['link.name', link.name],
     ['link.mtu', String(link.mtu)],
     ...link.addresses.map((address) => field('link.address', address)),
