@@ -15,6 +15,7 @@ import { type BenchEngine, docker, isle, podman } from './engines.ts';
 import { median, memory, output, timeCommand, timeParallel } from './measure.ts';
 import { bareQemu, monitorBytes, timeToOutput, untilHealthy } from './microvm.ts';
 import { timePulls } from './pull.ts';
+import { bootableArchive, inIsle, inNspawn } from './system.ts';
 import { printTables, type Row } from './table.ts';
 
 const { values } = parseArgs({
@@ -63,6 +64,7 @@ try {
   if (wanted('exec')) await exec();
   if (wanted('pull')) await pull();
   if (wanted('many')) await many();
+  if (wanted('system')) await system();
   if (wanted('microvm')) await microvm();
   printTables(rows, engines);
   if (values.json)
@@ -182,6 +184,28 @@ async function microvm(): Promise<void> {
 }
 
 const single = (value: number) => new Map([['isle', value]]);
+
+/** A whole Debian with systemd, to its default target; systemd-nspawn is the peer, on the same root. */
+async function system(): Promise<void> {
+  const tag = 'bench-systemd:latest';
+  const archive = join(work, 'systemd.tar');
+  writeFileSync(archive, bootableArchive(tag));
+  client(engines[0]!, 'load', '-i', archive);
+  const booters = [inIsle(environment(engines[0]!), tag), inNspawn(work)].filter((one) => one !== undefined);
+  const times = new Map(booters.map(({ name }) => [name, [] as number[]]));
+  for (let round = -1; round < (values.quick ? 5 : 11); round++)
+    for (const { name, boot } of booters) {
+      const time = await boot();
+      if (round >= 0) times.get(name)!.push(time);
+    }
+  for (const booter of booters) booter.remove();
+  record(
+    'docker run --runtime system, to the default target',
+    'ms',
+    new Map([...times].map(([name, list]) => [name, median(list)])),
+    { ratios: { 'systemd-nspawn': 1 } },
+  );
+}
 
 async function pull(): Promise<void> {
   const times = await timePulls(registry, engines, values.quick ? 1 : 3, join(root, '.cache/large-image'));
