@@ -70,11 +70,10 @@ export function inNspawn(work: string): Booter | undefined {
     ],
     { input: unit },
   );
-  const command = [
-    ...['systemd-nspawn', '--quiet', '--register=no', '--keep-unit', '--console=passive', '--boot'],
-    // No user namespace: without a systemd on the host it cannot give the payload control groups of its own then.
-    ...['--private-network', '--directory', root],
-  ];
+  // No user namespace: without a systemd on the host it cannot give the payload control groups of its own then.
+  const nspawn = `exec systemd-nspawn --quiet --register=no --keep-unit --boot --private-network --directory '${root}'`;
+  // Its console is to be a terminal, as ours is.
+  const command = ['script', '--quiet', '--flush', '--return', '--command', nspawn, '/dev/null'];
   // Without a service manager on the host it asks for the control groups of that one.
   const env = { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' };
   return {
@@ -111,13 +110,14 @@ async function untilSign(
   }
 }
 
-/** The payload first; nspawn may wait for what it will never hear. */
+/** The payload first: an nspawn that is killed leaves it running. */
 function killBelow(pid: number): void {
-  for (const inner of childrenOf(pid)) {
-    for (const payload of childrenOf(inner)) kill(payload);
-    kill(inner);
+  for (const child of childrenOf(pid)) killBelow(child);
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended.
   }
-  kill(pid);
 }
 
 function childrenOf(pid: number): number[] {
@@ -132,13 +132,5 @@ function parentOf(name: string): number {
     return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
   } catch {
     return 0; // It ended while we looked.
-  }
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It has ended.
   }
 }
