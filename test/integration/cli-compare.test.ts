@@ -155,6 +155,16 @@ describe('isle compare', { concurrency: false }, () => {
     },
   );
 
+  test('a workload that gives no sign of life is not waited for again and again', timeout, async () => {
+    const found = await report('--timeout', '2s', 'busybox', '--', 'sleep', '1000');
+    for (const one of found.isolations) {
+      assert.equal(one.state, 'measured');
+      assert.match(one.notes.join(), /neither printed anything nor opened a port/);
+      assert.equal(one.times.firstOutput, undefined);
+      assert.equal(one.times.started?.samples.length, 3);
+    }
+  });
+
   test('without a network the network is not probed', timeout, async () => {
     const found = await report('--isolations', 'container', '--network', 'none', 'busybox', '--', 'true');
     assert.deepEqual(of(found, 'container').notes, []);

@@ -62,7 +62,7 @@ export const command = defineCommand({
     'network-probe': booleanOn('Measure the network, too'),
     chart: text('Write a chart (SVG) to this file', { complete: 'file', value: 'file' }),
     format: choice(['table', 'json'], 'How to print the result (table)'),
-    timeout: duration('Longest time to wait for a sign of life (30s)'),
+    timeout: duration('Longest time to wait for a sign of life (15s)'),
     ...workloadFlags,
   },
   args: [1, Number.POSITIVE_INFINITY],
@@ -88,7 +88,7 @@ export const command = defineCommand({
           probeMilliseconds: flags.quick ? 40 : 200,
           networkProbe: flags['network-probe'],
           trust: (trust ?? 'third-party') as Report['options']['trust'],
-          patience: (flags.timeout ?? 30e9) / 1e6,
+          patience: (flags.timeout ?? 15e9) / 1e6,
         },
         abort.signal,
       );

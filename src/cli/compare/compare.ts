@@ -26,6 +26,8 @@ export interface CompareOptions {
   patience: number;
 }
 
+/** Milliseconds to wait for a sign of life of a workload that gave none before. */
+const silentPatience = 1000;
 /** Seconds between the stop signal and the kill. */
 const stopTimeout = 3;
 
@@ -47,7 +49,7 @@ export async function compare(
   try {
     progress.phase('starting the peer of the probes');
     peer = await Peer.start(bench, plan.body);
-    const work = { bench, peer, plan, options, facts, progress };
+    const work = { bench, peer, plan, options, progress, patience: options.patience };
     await timeWorkload(work, subjects);
     await probeIsolations(work, subjects);
   } catch (error) {
@@ -91,15 +93,24 @@ interface Work {
   peer: Peer;
   plan: Plan;
   options: CompareOptions;
-  facts: HostFacts;
   progress: Progress;
+  /** Milliseconds to wait for a sign of life from now on. */
+  patience: number;
 }
 
 /** Interleaved: what disturbs the host for a while disturbs all of them. */
 async function timeWorkload(work: Work, subjects: readonly Subject[]): Promise<void> {
   const { progress, options } = work;
   progress.phase('first run of each, not counted');
-  for (const subject of subjects) await timeOnce(work, subject, true);
+  for (const subject of subjects) {
+    await timeOnce(work, subject, true);
+    // Who gives no sign of life here gives none elsewhere: it is waited for in earnest only once.
+    if (subject.silent) work.patience = Math.min(work.patience, silentPatience);
+    if (subject.silent)
+      subject.note(
+        'the workload neither printed anything nor opened a port: its time is until the engine said that it runs',
+      );
+  }
   // Where it works somewhere, an end with an error elsewhere is the isolation's doing.
   if (subjects.some(({ works, exitCode }) => works && (exitCode ?? 0) === 0))
     for (const subject of subjects) subject.expectSuccess();
@@ -114,7 +125,7 @@ async function timeOnce(work: Work, subject: Subject, cold: boolean): Promise<vo
   if (!subject.works || (!cold && subject.isEnough(options.runs))) return;
   await subject.attempt(bench, async () => {
     const times = await timedRun(bench, peer, plan, subject.isolation, {
-      patience: options.patience,
+      patience: work.patience,
       stopTimeout,
       health: cold && plan.workload.healthcheck,
       ...subject.known,

@@ -11,6 +11,7 @@ export interface Metric {
 }
 
 export const metrics: readonly Metric[] = [
+  { group: 'Time', title: 'started', better: 'less', of: ({ times }) => times.started },
   { group: 'Time', title: 'first output', better: 'less', of: ({ times }) => times.firstOutput },
   { group: 'Time', title: 'port open', better: 'less', of: ({ times }) => times.listening },
   { group: 'Time', title: 'run to its end', better: 'less', of: ({ times }) => times.ended },

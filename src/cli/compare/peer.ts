@@ -41,7 +41,8 @@ export class Peer {
       await bench.start(id);
       const output = peer.#output;
       await bench.unlessAborted(Promise.race([output.firstByte, output.ended]));
-      if (output.firstByteAt === undefined) throw new Failure('the peer of the probes ended at once');
+      if (output.firstByteAt === undefined)
+        throw new Failure(`the peer of the probes ended at once: ${output.lastLine}`);
       peer.#address = await addressOf(bench, id);
       return peer;
     } catch (error) {

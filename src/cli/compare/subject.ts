@@ -45,6 +45,12 @@ export class Subject {
     return this.#first && this.#first.ended !== undefined;
   }
 
+  /** Its first run neither printed anything, nor opened its port, nor ended. */
+  get silent(): boolean {
+    const first = this.#first;
+    return first !== undefined && (first.firstOutput ?? first.listening ?? first.ended) === undefined;
+  }
+
   /** What later runs need not find out again. */
   get known(): Pick<RunOptions, 'oneShot' | 'kill'> {
     const kill = this.#first?.ignoredStop;
