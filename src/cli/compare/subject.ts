@@ -26,8 +26,12 @@ export class Subject {
   #spent = 0;
   readonly #notes: string[] = [];
 
-  constructor(isolation: Isolation) {
+  readonly #initIsWorkload: boolean;
+
+  /** @param initIsWorkload the image's init is what is to be run. */
+  constructor(isolation: Isolation, initIsWorkload: boolean) {
     this.isolation = isolation;
+    this.#initIsWorkload = initIsWorkload;
   }
 
   /** False once a container of this isolation could not even be created. */
@@ -152,8 +156,10 @@ export class Subject {
 
   #memory(): Memory | undefined {
     const footprints = this.#runs.map((run) => run.footprint).filter((one) => one !== undefined);
-    const placeholder = this.box?.footprint;
-    const seen = footprints.length > 0 ? footprints : placeholder ? [placeholder] : [];
+    const box = this.box?.footprint;
+    // A system takes what it takes only when it is up; nothing else than its init is in the box.
+    const whole = this.box?.booted !== undefined && this.#initIsWorkload;
+    const seen = footprints.length > 0 && !(whole && box) ? footprints : box ? [box] : [];
     const total = summarize(
       'B',
       seen.map(({ memory, swapped }) => memory + swapped),
