@@ -38,8 +38,8 @@ export interface PortBinding extends PortKey {
 export type Propagation = 'private' | 'rprivate' | 'shared' | 'rshared' | 'slave' | 'rslave';
 
 export interface MountSpec {
-  type: 'bind' | 'volume' | 'tmpfs';
-  /** bind: an absolute host path; volume: its name, or '' for an anonymous one. */
+  type: 'bind' | 'volume' | 'tmpfs' | 'image';
+  /** bind: an absolute host path; volume: its name, or '' for an anonymous one; image: its reference. */
   source: string;
   /** Absolute path inside the container. */
   target: string;
@@ -52,8 +52,10 @@ export interface MountSpec {
   /** `-v` creates a missing host directory, `--mount type=bind` refuses it. */
   createSource?: boolean;
   noCopy?: boolean;
-  /** Path inside the volume. */
+  /** Path inside the volume or image. */
   subpath?: string;
+  /** Which image that was when the container was created. */
+  image?: { id: string; chainId: string | undefined };
   driver?: string;
   driverOptions?: Record<string, string>;
   labels?: Record<string, string>;
@@ -252,7 +254,7 @@ export interface ContainerState {
 
 /** A mount as it was made: volumes named, paths resolved. */
 export interface MountPoint {
-  type: 'bind' | 'volume' | 'tmpfs';
+  type: 'bind' | 'volume' | 'tmpfs' | 'image';
   /** Volume name, else absent. */
   name?: string;
   /** Host path. */

@@ -5,6 +5,7 @@ import { errnoOf, isIsleError, isleError, messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { openView, type ContainerRoot } from './root-view.ts';
 import type { StorageWorkers } from './storage-workers.ts';
+import { holdSubpath } from './subpath.ts';
 
 export interface WriteOptions {
   noOverwriteDirNonDir: boolean;
@@ -24,6 +25,11 @@ export interface ContainerFiles {
   read(root: ContainerRoot, path: string): Promise<{ stat: PathStat; tar: Readable }>;
   /** `tar`: gzip, zstd or plain. */
   write(root: ContainerRoot, path: string, tar: Readable, options: WriteOptions): Promise<void>;
+  /**
+   * A path to `subpath` of a directory (of a volume, an image) that nobody can lead elsewhere until it is disposed of. Throws
+   * `invalidParameter`.
+   */
+  subpath(root: string, subpath: string): Promise<{ path: string } & AsyncDisposable>;
   /** The root without what is mounted in it. */
   export(root: string, idMap?: IdMap): Promise<Readable>;
 }
@@ -62,6 +68,15 @@ export function createContainerFiles({ runRoot, workers, log }: ContainerFilesOp
       const owner = copyUidGid && user ? user : undefined;
       const request = { root: view.path, path, noOverwriteDirNonDir, owner, idMap: root.idMap };
       await explaining(root, path, () => workers.extract(request, tar as AsyncIterable<Buffer>));
+    },
+    async subpath(root, subpath) {
+      try {
+        return await holdSubpath(root, subpath, runRoot);
+      } catch (error) {
+        const why = errnoOf(error) === 'ENOENT' ? 'no such file or directory there' : messageOf(error);
+        const message = `cannot access path ${subpath} of what is mounted from ${root}: ${why}`;
+        throw isleError('invalidParameter', { message }, error);
+      }
     },
     async export(root, idMap) {
       return workers.exportTar(root, idMap);

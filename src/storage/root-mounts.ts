@@ -1,5 +1,5 @@
 import { chmodSync, mkdirSync, realpathSync } from 'node:fs';
-import { chown, mkdir, readdir, rmdir } from 'node:fs/promises';
+import { chown, mkdir, readdir, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { IdMap } from '../engine/runtime.ts';
 import { mountTable, unmount } from '../host/mount.ts';
@@ -7,6 +7,7 @@ import { errnoOf } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import type { Logger } from '../lib/log.ts';
 import { Rollback } from '../lib/rollback.ts';
+import { placeOfFile } from './subpath.ts';
 
 interface Mounted {
   target: string;
@@ -99,11 +100,17 @@ export class RootMounts {
     for (const point of points) if (!used.has(point)) await this.#tidy(() => this.#removePoint(point));
   }
 
-  /** Roots put together for a copy that a crash interrupted. Never deletes through what is mounted: rmdir only. */
+  /** Roots put together for a copy that a crash interrupted. Never deletes through what is mounted: rmdir, and what we made to mount on, only. */
   async #sweepViews(): Promise<void> {
     const left = (await mountTable()).filter(({ target }) => target.startsWith(`${this.#views}/`));
     for (const { target } of left.reverse()) await this.#tidy(() => unmount(target, { detach: true }));
-    for (const name of await readdir(this.#views)) await this.#tidy(() => rmdir(join(this.#views, name)));
+    for (const name of await readdir(this.#views)) {
+      const place = join(this.#views, name);
+      await this.#tidy(async () => {
+        await unlink(join(place, placeOfFile)).catch(() => {});
+        await rmdir(place);
+      });
+    }
   }
 
   /** What cannot be cleared away must not keep the engine from starting. */

@@ -21,7 +21,14 @@ export interface ContainerRoot {
   /** It is mounted for a user namespace with this map. */
   idMap?: IdMap;
   /** Outer targets first. */
-  mounts: { source: string; subpath?: string; target: string; readOnly: boolean }[];
+  mounts: {
+    source: string;
+    subpath?: string;
+    target: string;
+    readOnly: boolean;
+    /** The source has owners for the user namespace already. */
+    mapped?: boolean;
+  }[];
 }
 
 export interface View extends AsyncDisposable {
@@ -81,7 +88,7 @@ async function addMounts(
 
 async function addMount(
   view: string,
-  { source, subpath, target, readOnly }: ContainerRoot['mounts'][number],
+  { source, subpath, target, readOnly, mapped }: ContainerRoot['mounts'][number],
   { idMap, userns }: { idMap: IdMap | undefined; userns: number | undefined },
   workers: StorageWorkers,
 ): Promise<void> {
@@ -95,7 +102,7 @@ async function addMount(
       // Mounts below the source are not of the container's owners: they stay out where owners are translated.
       const recursive = userns === undefined;
       // A device node of the host's lies where they cannot be.
-      const idmap = info.isFile() || info.isDirectory() ? userns : undefined;
+      const idmap = !mapped && (info.isFile() || info.isDirectory()) ? userns : undefined;
       await bindMount('', '', { sourceFd, targetFd, readOnly, recursive, idmap, propagation: 'private' });
     } finally {
       closeFd(targetFd);

@@ -92,7 +92,11 @@ export async function runScript(daemon: TestDaemon, model: Model, remote: Remote
     },
   });
   await becomes('named', 'start', 'running');
-  await create('plain', { Cmd: worker, HostConfig: { NetworkMode: 'none' } });
+  const Mounts = [
+    { Type: 'image', Source: 'busybox', Target: '/image', ImageOptions: { Subpath: 'etc' } },
+    { Type: 'image', Source: 'busybox', Target: '/file', ImageOptions: { Subpath: 'etc/passwd' } },
+  ];
+  await create('plain', { Cmd: worker, HostConfig: { NetworkMode: 'none', Mounts } });
   await becomes('plain', 'start', 'running');
   await create('system', { Cmd: worker, HostConfig: { NetworkMode: 'none', Runtime: 'system' } });
   await becomes('system', 'start', 'running');

@@ -131,12 +131,12 @@ export function disagreements({ rows, containers, host }: World): string[] {
     ...different('trash', [], host.trash!),
     ...different('other mounts', [], host.otherMounts!),
     ...different('mounted volumes', mountedVolumes(up, rows.mountable!), host.volumeMounts!),
-    ...different('mounted roots', upIds, host.roots!),
+    ...different('mounted roots', rootsOf(up), host.roots!),
     ...different('bundles', upIds, host.bundles!),
     ...different('cgroups', upIds, host.cgroups!),
     ...different('directories of containers', ids, host.stateDirs!),
-    ...different('rows of snapshots', ids, rows.snapshots!),
-    ...different('directories of snapshots', ids, host.snapshots!),
+    ...different('rows of snapshots', rootsOf(containers), rows.snapshots!),
+    ...different('directories of snapshots', rootsOf(containers), host.snapshots!),
     ...different('saved roots', rows.saved!, host.saved!),
     ...different('volumes', rows.volumes!, host.volumes!),
     ...different('layers', rows.layers!, host.layers!),
@@ -217,6 +217,16 @@ function base(path: string): string {
 
 export function readText(path: string): string {
   return readFileSync(path, 'utf8');
+}
+
+/** Of containers and of the images mounted in them. */
+function rootsOf(containers: Stored[]): string[] {
+  return containers
+    .flatMap(({ id, mountSpecs }) => [
+      id,
+      ...mountSpecs.filter(({ type }) => type === 'image').map((_, index) => `${id}-image-${index}`),
+    ])
+    .sort();
 }
 
 /** The root of a user namespace, at `mapped/<id>/root`. */

@@ -187,6 +187,30 @@ test('volumes and binds show the same owners to those with a namespace and witho
   await docker.ok('volume', 'rm', 'shared');
 });
 
+test('a file is bound read-only, as configurations are', async () => {
+  const file = join(here, 'app.conf');
+  writeFileSync(file, 'x');
+  for (const flags of [own, []])
+    for (const bind of [
+      ['-v', `${file}:/etc/app.conf:ro`],
+      ['--mount', `type=bind,source=${file},target=/etc/app.conf,readonly`],
+    ]) {
+      const { stdout, stderr } = await docker.run([
+        'run',
+        '--rm',
+        ...bind,
+        ...flags,
+        'busybox',
+        'sh',
+        '-c',
+        'cat /etc/app.conf; echo y >/etc/app.conf',
+      ]);
+      assert.equal(stdout, 'x');
+      assert.match(stderr, /Read-only file system/);
+    }
+  assert.equal(readFileSync(file, 'utf8'), 'x');
+});
+
 test('what is mounted below a bind comes along, and what cannot be translated is told', async () => {
   const outer = join(here, 'outer');
   mkdirSync(join(outer, 'memory'), { recursive: true });
@@ -197,6 +221,17 @@ test('what is mounted below a bind comes along, and what cannot be translated is
     writeFileSync(join(outer, 'memory/file'), 'x');
     const look = 'stat -c %u /outer /outer/memory/file /outer/kernel/version; touch /outer/memory/new';
     const bind = ['-v', `${outer}:/outer`];
+    const locked = [
+      'run',
+      '--rm',
+      '-v',
+      `${outer}:/outer:ro`,
+      ...own,
+      'busybox',
+      'touch',
+      '/outer/memory/new',
+    ];
+    assert.match((await docker.run(locked)).stderr, /Read-only file system/);
     assert.equal(await docker.ok('run', '--rm', ...bind, ...own, 'busybox', 'sh', '-c', look), '0\n0\n65534');
     assert.equal(statSync(join(outer, 'memory/new')).uid, 0);
     const flat = ['--mount', `type=bind,source=${outer},target=/outer,bind-recursive=disabled`];
@@ -467,6 +502,88 @@ test('top, stats, health and logs are as with any container', async () => {
     health = await docker.ok('inspect', '-f', '{{.State.Health.Status}}', 'seen');
   assert.equal(health, 'healthy');
   await docker.ok('rm', '-f', 'seen');
+});
+
+test('an image is mounted read-only, whole or in part, with and without a namespace', async () => {
+  await docker.ok('create', '--name', 'maker', 'busybox', 'true');
+  const archive = execFileSync('sh', [
+    '-c',
+    `cd ${here} && mkdir -p data/deep && echo x > data/deep/file && tar --owner=7 --group=8 -cf - data`,
+  ]);
+  assert.equal((await docker.run(['cp', '-', 'maker:/'], archive)).code, 0);
+  await docker.ok('commit', 'maker', 'model:1');
+  await docker.ok('rm', 'maker');
+  const whole = 'type=image,source=model:1,target=/model';
+  const look =
+    'stat -c %u:%g /model/data/deep/file; touch /model/x; mount -o remount,rw /model; echo >/model/data/deep/file';
+  for (const flags of [own, []]) {
+    const seen = await docker.run(['run', '--rm', '--mount', whole, ...flags, 'busybox', 'sh', '-c', look]);
+    assert.equal(seen.stdout, '7:8\n');
+    assert.equal(
+      seen.stderr.match(/Read-only file system|Operation not permitted|permission denied/g)?.length,
+      3,
+      seen.stderr,
+    );
+    const part = `${whole},image-subpath=data/deep`;
+    assert.equal(
+      await docker.ok('run', '--rm', '--mount', part, ...flags, 'busybox', 'ls', '/model'),
+      'file',
+    );
+  }
+  for (const [mount, why] of [
+    ['type=image,source=nowhere,target=/m', /No such image: nowhere.*pull it first/],
+    [`${whole},image-subpath=../etc`, /relative path inside the image/],
+    [`${whole},image-subpath=data/none`, /no such file or directory there/],
+  ] as const) {
+    const { code, stderr } = await docker.run(['run', '--rm', '--mount', mount, 'busybox', 'true']);
+    assert.notEqual(code, 0);
+    assert.match(stderr, why);
+  }
+  await docker.ok('run', '-d', '--name', 'kept', '--mount', whole, ...own, 'busybox', 'sleep', '1000');
+  assert.match(await docker.ok('inspect', '-f', '{{json .Mounts}}', 'kept'), /"Type":"image".*"RW":false/);
+  await docker.ok('rmi', 'model:1');
+  for (const act of ['', 'restart', 'daemon', 'stop']) {
+    if (act === 'restart') await docker.ok('restart', '-t', '0', 'kept');
+    if (act === 'stop') await docker.ok('stop', '-t', '0', 'kept');
+    if (act === 'daemon') {
+      await daemon.kill9();
+      await daemon.start();
+    }
+    const copied = await docker.run(['cp', 'kept:/model/data/deep/file', '-']);
+    writeFileSync(join(here, 'copied.tar'), copied.stdout, 'latin1');
+    const listed = execFileSync('tar', ['--numeric-owner', '-tvf', join(here, 'copied.tar')], {
+      encoding: 'utf8',
+    });
+    assert.match(listed, / 7\/8 /, act);
+  }
+  assert.match((await docker.run(['cp', join(here, 'copied.tar'), 'kept:/model/'])).stderr, /read-only/);
+  await docker.ok('rm', '-f', 'kept');
+});
+
+test('a part of a volume is mounted, a directory or a file, and a link never leads out of it', async () => {
+  const fill =
+    'mkdir -p /v/sub; echo in >/v/sub/file; ln -s /etc /v/away; ln -s ../../../../../etc /v/up; ln -s sub /v/link';
+  await docker.ok('run', '--rm', '-v', 'parts:/v', 'busybox', 'sh', '-c', fill);
+  for (const flags of [own, []]) {
+    const run = async (subpath: string) =>
+      await docker.run([
+        'run',
+        '--rm',
+        ...flags,
+        '--mount',
+        `type=volume,source=parts,target=/part,volume-subpath=${subpath}`,
+        'busybox',
+        'sh',
+        '-c',
+        '[ -d /part ] && ls /part || cat /part',
+      ]);
+    assert.equal((await run('sub')).stdout, 'file\n');
+    assert.equal((await run('sub/file')).stdout, 'in\n');
+    assert.equal((await run('link')).stdout, 'file\n');
+    for (const wrong of ['away', 'up', 'none'])
+      assert.match((await run(wrong)).stderr, /no such file or directory there/);
+  }
+  await docker.ok('volume', 'rm', 'parts');
 });
 
 /** Prints its effective user and capabilities. */

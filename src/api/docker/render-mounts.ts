@@ -57,6 +57,7 @@ function renderMount(mount: MountSpec): object {
     ...optional('BindOptions', bindOptions(mount)),
     ...optional('VolumeOptions', volumeOptions(mount)),
     ...optional('TmpfsOptions', tmpfsOptions(mount)),
+    ...(mount.type === 'image' && mount.subpath && { ImageOptions: { Subpath: mount.subpath } }),
   };
 }
 

@@ -286,7 +286,7 @@ test('fields that Isle does not serve are named, not ignored', async () => {
     [{ Isolation: 'hyperv' }, /Isolation "hyperv"/],
     [{ UsernsMode: 'keep-id' }, /invalid user namespace mode "keep-id"/],
     [{ CpuCount: 1 }, /HostConfig.CpuCount/],
-    [{ Mounts: [{ Type: 'image', Source: 'x', Target: '/x' }] }, /mount of type "image"/],
+    [{ Mounts: [{ Type: 'npipe', Source: 'x', Target: '/x' }] }, /mount of type "npipe"/],
     [{ VolumeDriver: 'nfs' }, /volume driver "nfs"/],
     [{ StorageOpt: { size: '1G' } }, /storage option "size"/],
   ];

@@ -7,6 +7,7 @@ import { Rollback } from '../../lib/rollback.ts';
 import type { Image } from '../../images/images.ts';
 import type { EngineContext } from '../context.ts';
 import { type ContainerSpec, type MountSpec, zeroTime } from '../model.ts';
+import { makeImageRoots, removeImageRoots } from '../mounts/images.ts';
 import { mountPointOf, type ResolvedMounts, resolveMounts } from '../mounts/resolve.ts';
 import { explainFull } from '../disk-full.ts';
 import { inParallel } from '../parallel.ts';
@@ -83,7 +84,7 @@ export async function makeContainer(
   undo.add('intent', () => ctx.intents.done('create', id));
   failpoint('engine.create.begin');
   await inParallel<[void, void, void]>(
-    makeSnapshot(ctx, id, makeRoot, undo),
+    makeSnapshot(ctx, record, makeRoot, undo),
     makeStateDir(ctx, id, undo),
     makeVolumes(ctx, record, mounts, undo),
   );
@@ -101,13 +102,15 @@ export async function makeContainer(
 
 async function makeSnapshot(
   ctx: EngineContext,
-  id: string,
+  record: ContainerRecord,
   makeRoot: () => Promise<void>,
   undo: Rollback,
 ): Promise<void> {
-  undo.add('snapshot', () => ctx.snapshots.remove(id));
+  undo.add('snapshot', () => ctx.snapshots.remove(record.id));
+  undo.add('images', () => removeImageRoots(ctx, record));
   failpoint('engine.prepare.before');
   await makeRoot();
+  await makeImageRoots(ctx, record);
   failpoint('engine.prepare.after');
 }
 

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { unmountImages } from '../mounts/images.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import type { EngineContext } from '../context.ts';
@@ -95,6 +96,7 @@ export async function release(ctx: EngineContext, record: ContainerRecord): Prom
     ...(await Promise.allSettled([
       ctx.volumes.unmountFor(record),
       record.spec.autoRemove ? undefined : ctx.snapshots.unmount(id),
+      record.spec.autoRemove ? undefined : unmountImages(ctx, record),
     ])),
   );
   if (results[0]?.status === 'rejected') ctx.unreleased.add(id);

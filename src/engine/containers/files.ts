@@ -3,12 +3,16 @@ import { isleError } from '../../lib/errors.ts';
 import type { ContainerRoot } from '../../storage/root-view.ts';
 import type { EngineContext } from '../context.ts';
 import type { PathStat } from '../engine.ts';
+import type { MountSpec } from '../model.ts';
+import { mountImage } from '../mounts/images.ts';
 import { publishContainer } from './events.ts';
 import type { ContainerRecord } from './record.ts';
 
 export async function statPath(ctx: EngineContext, reference: string, path: string): Promise<PathStat> {
   const record = ctx.records.find(reference);
-  return await ctx.roots.use(record.id, (root) => ctx.files.stat(rootOf(ctx, record, root), path));
+  return await ctx.roots.use(record.id, async (root) =>
+    ctx.files.stat(await rootOf(ctx, record, root), path),
+  );
 }
 
 export async function readArchive(
@@ -19,7 +23,7 @@ export async function readArchive(
   const record = ctx.records.find(reference);
   const archive = await ctx.roots.stream(
     record.id,
-    (root) => ctx.files.read(rootOf(ctx, record, root), path),
+    async (root) => ctx.files.read(await rootOf(ctx, record, root), path),
     ({ tar }) => tar,
   );
   publishContainer(ctx, record, 'archive-path');
@@ -38,8 +42,8 @@ export async function writeArchive(
   if (mount ? mount.readOnly : record.spec.readonlyRootfs)
     throw isleError('readOnlyPath', { what: mount ? 'volume' : 'container rootfs' });
   const { user } = record.process;
-  await ctx.roots.use(record.id, (root) =>
-    ctx.files.write(rootOf(ctx, record, root), path, tar, { ...options, user }),
+  await ctx.roots.use(record.id, async (root) =>
+    ctx.files.write(await rootOf(ctx, record, root), path, tar, { ...options, user }),
   );
   publishContainer(ctx, record, 'extract-to-dir');
 }
@@ -55,19 +59,28 @@ export async function exportContainer(ctx: EngineContext, reference: string): Pr
   return tar;
 }
 
-/** Running or not, a container is its root with the volumes and binds of its record, as Docker copies it. */
-function rootOf(ctx: EngineContext, record: ContainerRecord, root: string): ContainerRoot {
-  const mounts = record.mountSpecs
-    .filter(({ type }) => type !== 'tmpfs')
-    .map(({ type, source, subpath, target, readOnly }) => ({
-      source: type === 'volume' ? ctx.volumes.get(source).mountpoint : source,
+/** Running or not, a container is its root with the volumes, binds and images of its record, as Docker copies it. */
+async function rootOf(ctx: EngineContext, record: ContainerRecord, root: string): Promise<ContainerRoot> {
+  const mounts: ContainerRoot['mounts'] = [];
+  for (const mount of record.mountSpecs) {
+    const { type, subpath, target, readOnly } = mount;
+    if (type === 'tmpfs') continue;
+    mounts.push({
+      source: await sourceOf(ctx, record, mount),
       subpath,
       target,
       readOnly,
-    }))
-    .sort((a, b) => a.target.length - b.target.length);
+      mapped: type === 'image',
+    });
+  }
+  mounts.sort((a, b) => a.target.length - b.target.length);
   const { name, idMap, spec } = record;
   return { container: name, root, readOnly: spec.readonlyRootfs, idMap, mounts };
+}
+
+async function sourceOf(ctx: EngineContext, record: ContainerRecord, mount: MountSpec): Promise<string> {
+  if (mount.type === 'image') return await mountImage(ctx, record, mount);
+  return mount.type === 'volume' ? ctx.volumes.get(mount.source).mountpoint : mount.source;
 }
 
 /** The innermost mount that holds `path`. */

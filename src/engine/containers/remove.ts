@@ -2,6 +2,7 @@ import { isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import { rm } from 'node:fs/promises';
 import type { EngineContext } from '../context.ts';
+import { imageRootsOf } from '../mounts/images.ts';
 import { endPending } from './attach.ts';
 import { publishContainer } from './events.ts';
 import { stateDirOf } from './paths.ts';
@@ -77,14 +78,22 @@ export async function removeNow(
     code: record.state.exitCode,
     ...(reason !== undefined && { error: reason }),
   });
-  ctx.background.run(`sweeping container ${id}`, () => sweep(ctx, id, gone));
+  ctx.background.run(`sweeping container ${id}`, () => sweep(ctx, id, gone, imageRootsOf(record)));
 }
 
-/** Removes what is left on the disk of a container whose record is gone. Idempotent. */
-export async function sweep(ctx: EngineContext, id: string, volumes: string[]): Promise<void> {
+/**
+ * Removes what is left on the disk of a container whose record is gone. Idempotent. The roots of mounted images are not in
+ * the intent: after a crash the snapshots' recovery removes them, as nobody knows them.
+ */
+export async function sweep(
+  ctx: EngineContext,
+  id: string,
+  volumes: string[],
+  imageRoots: string[] = [],
+): Promise<void> {
   failpoint('engine.sweep.before');
   await Promise.all([
-    ctx.snapshots.remove(id),
+    ...[id, ...imageRoots].map((root) => ctx.snapshots.remove(root)),
     rm(stateDirOf(ctx, id), { recursive: true, force: true }),
     ...volumes.map((name) => ctx.volumeFiles.remove(name)),
   ]);

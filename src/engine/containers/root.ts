@@ -1,6 +1,7 @@
 import { finished, type Readable } from 'node:stream';
 import { isleError } from '../../lib/errors.ts';
 import type { EngineContext } from '../context.ts';
+import { unmountImages } from '../mounts/images.ts';
 import { isRunning } from './records.ts';
 
 /**
@@ -76,7 +77,8 @@ export class Roots {
       this.#ctx.queue.run(`root:${id}`, async () => {
         const record = this.#ctx.records.get(id);
         const inUse = (record && isRunning(record.state)) || this.#users.has(id);
-        if (record && !inUse) await this.#ctx.snapshots.unmount(id);
+        if (record && !inUse)
+          await Promise.all([this.#ctx.snapshots.unmount(id), unmountImages(this.#ctx, record)]);
       }),
     );
   }

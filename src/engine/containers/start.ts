@@ -18,6 +18,7 @@ import { removeNow } from './remove.ts';
 import type { Starting } from './starts.ts';
 import { workloadOf } from './workload.ts';
 import { startHelpers } from './helpers.ts';
+import { unmountImages } from '../mounts/images.ts';
 import { type PreparedMounts, prepareMounts } from '../mounts/prepare.ts';
 
 /** Resolves to false when it ran already. A container with auto-remove that cannot start is removed. */
@@ -100,7 +101,7 @@ async function bringUp(
     await runtime.create(workload);
     failpoint('engine.runtime-create.after');
   } finally {
-    prepared.close();
+    await prepared.close();
   }
   await connectPending(ctx, id);
   starting.check();
@@ -151,6 +152,7 @@ async function mountVolumes(
   undo: Rollback,
 ): Promise<PreparedMounts> {
   undo.add('volumes', () => ctx.volumes.unmountFor(record));
+  undo.add('images', () => unmountImages(ctx, record));
   return await prepareMounts(ctx, record);
 }
 

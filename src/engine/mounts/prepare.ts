@@ -5,40 +5,49 @@ import type { EngineContext } from '../context.ts';
 import type { MountSpec } from '../model.ts';
 import { inParallel } from '../parallel.ts';
 import type { WorkloadMount } from '../runtime.ts';
+import { mountImage } from './images.ts';
 import { checkPropagation } from './propagation.ts';
-import { openSubpath } from './subpath.ts';
 
 export interface PreparedMounts {
   mounts: WorkloadMount[];
   /** Lets go of what was held open for the runtime: call when it has made the mounts. */
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** The mounts of a container for its runtime, outer directories first. Throws `invalidParameter` naming the source. */
 export async function prepareMounts(ctx: EngineContext, record: ContainerRecord): Promise<PreparedMounts> {
   await ctx.volumes.mountFor(record);
-  const held: (() => void)[] = [];
-  const close = () => {
-    for (const letGo of held.splice(0)) letGo();
+  const held: AsyncDisposable[] = [];
+  const close = async () => {
+    await Promise.all(held.splice(0).map((each) => each[Symbol.asyncDispose]()));
   };
   try {
     const mounts = await inParallel<WorkloadMount[]>(
-      ...record.mountSpecs.map((mount) => prepare(ctx, mount, held)),
+      ...record.mountSpecs.map((mount) => prepare(ctx, record, mount, held)),
     );
     return { mounts: mounts.sort((a, b) => depth(a.target) - depth(b.target)), close };
   } catch (error) {
-    close();
+    await close();
     throw error;
   }
 }
 
-async function prepare(ctx: EngineContext, mount: MountSpec, held: (() => void)[]): Promise<WorkloadMount> {
+async function prepare(
+  ctx: EngineContext,
+  record: ContainerRecord,
+  mount: MountSpec,
+  held: AsyncDisposable[],
+): Promise<WorkloadMount> {
   const { target, readOnly } = mount;
   switch (mount.type) {
     case 'tmpfs':
       return { type: 'tmpfs', source: 'tmpfs', target, readOnly, options: tmpfsOptions(mount) };
     case 'volume':
       return { ...bindOf(mount), source: await volumeSource(ctx, mount, held) };
+    case 'image': {
+      const source = await subpathOf(ctx, await mountImage(ctx, record, mount), mount, held);
+      return { ...bindOf(mount), source, owners: 'host' };
+    }
     case 'bind':
       await checkBindSource(mount);
       await checkPropagation(mount);
@@ -58,12 +67,21 @@ function bindOf(mount: MountSpec): WorkloadMount {
   };
 }
 
-async function volumeSource(ctx: EngineContext, mount: MountSpec, held: (() => void)[]): Promise<string> {
+async function volumeSource(ctx: EngineContext, mount: MountSpec, held: AsyncDisposable[]): Promise<string> {
   const { mountpoint, options } = ctx.volumes.get(mount.source);
   await ctx.volumeFiles.mount(mount.source, options);
-  if (!mount.subpath) return mountpoint;
-  const opened = await openSubpath(mountpoint, mount.subpath);
-  held.push(() => opened.close());
+  return await subpathOf(ctx, mountpoint, mount, held);
+}
+
+async function subpathOf(
+  ctx: EngineContext,
+  root: string,
+  { subpath }: MountSpec,
+  held: AsyncDisposable[],
+): Promise<string> {
+  if (!subpath) return root;
+  const opened = await ctx.files.subpath(root, subpath);
+  held.push(opened);
   return opened.path;
 }
 

@@ -6,6 +6,7 @@ import type { ContainerRecord } from '../containers/record.ts';
 import { checkName } from '../containers/names.ts';
 import type { EngineContext } from '../context.ts';
 import type { ContainerSpec, MountPoint, MountSpec } from '../model.ts';
+import { resolveImageMount } from './images.ts';
 import { bindError } from './prepare.ts';
 
 export interface ResolvedMounts {
@@ -30,7 +31,7 @@ export async function resolveMounts(
     else if (twice === 'refuse')
       throw isleError('invalidParameter', { message: `Duplicate mount point: ${mount.target}` });
   };
-  for (const mount of spec.mounts) add(await checked(mount), 'refuse');
+  for (const mount of spec.mounts) add(await checked(ctx, mount), 'refuse');
   for (const mount of spec.volumesFrom.flatMap((from) => mountsFrom(ctx, from))) add(mount, 'skip');
   for (const target of imageVolumes) add(imageVolume(target), 'skip');
   const specs = [...byTarget.values()].map((mount) => {
@@ -42,7 +43,7 @@ export async function resolveMounts(
   return { specs, anonymous };
 }
 
-async function checked(mount: MountSpec): Promise<MountSpec> {
+async function checked(ctx: EngineContext, mount: MountSpec): Promise<MountSpec> {
   const target = cleanTarget(mount.target);
   if (mount.type === 'bind') {
     if (!posix.isAbsolute(mount.source))
@@ -55,6 +56,7 @@ async function checked(mount: MountSpec): Promise<MountSpec> {
       });
     }
   }
+  if (mount.type === 'image') return { ...resolveImageMount(ctx, mount), target };
   if (mount.type === 'volume' && mount.source !== '') checkName('volume', mount.source);
   return { ...mount, target };
 }
@@ -94,13 +96,13 @@ export function mountPointOf(ctx: EngineContext, mount: MountSpec): MountPoint {
   const common = { destination: mount.target, readWrite: !mount.readOnly };
   const mode = modeOf(mount);
   if (mount.type === 'tmpfs') return { ...common, type: 'tmpfs', source: '', mode, propagation: '' };
-  if (mount.type === 'bind')
+  if (mount.type === 'bind' || mount.type === 'image')
     return {
       ...common,
-      type: 'bind',
+      type: mount.type,
       source: mount.source,
       mode,
-      propagation: mount.propagation ?? 'rprivate',
+      propagation: mount.type === 'image' ? '' : (mount.propagation ?? 'rprivate'),
     };
   return {
     ...common,

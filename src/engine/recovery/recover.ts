@@ -11,6 +11,7 @@ import { startHelpers } from '../containers/helpers.ts';
 import { watchExit } from '../containers/exit.ts';
 import type { EngineContext } from '../context.ts';
 import { zeroTime } from '../model.ts';
+import { imageRootsOf, unmountImages } from '../mounts/images.ts';
 import type { Exit, Recovered, Runtime } from '../runtime.ts';
 import { runningPods } from '../pods.ts';
 import { letGo } from '../snapshots/hold.ts';
@@ -160,7 +161,7 @@ async function sweepUnknown(ctx: EngineContext, strangers: Stranger[]): Promise<
 
 /** Before anything is mounted or started: root file systems, volumes and directories whose owner is gone. */
 async function sweepDisk(ctx: EngineContext): Promise<void> {
-  const known = new Set(ctx.records.all().map(({ id }) => id));
+  const known = new Set(ctx.records.all().flatMap((record) => [record.id, ...imageRootsOf(record)]));
   await Promise.all([ctx.snapshots.recover(known), ctx.volumeFiles.recover(), sweepDirectories(ctx)]);
   // After the snapshots: which layers are stood on is known only now.
   await ctx.images.recover();
@@ -169,7 +170,10 @@ async function sweepDisk(ctx: EngineContext): Promise<void> {
 /** A root that somebody looked into, or that was about to be given back, when the last daemon ended. */
 async function unmountIdle(ctx: EngineContext): Promise<void> {
   const idle = ctx.records.all().filter(({ id }) => !ctx.live.has(id));
-  await Promise.all([...idle.map(({ id }) => ctx.snapshots.unmount(id)), ctx.volumes.unmountIdle()]);
+  await Promise.all([
+    ...idle.flatMap((record) => [ctx.snapshots.unmount(record.id), unmountImages(ctx, record)]),
+    ctx.volumes.unmountIdle(),
+  ]);
 }
 
 async function sweepDirectories(ctx: EngineContext): Promise<void> {

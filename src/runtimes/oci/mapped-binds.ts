@@ -6,7 +6,7 @@ import type { OciMount } from './spec-types.ts';
 import type { UserNamespace } from './user-namespace.ts';
 
 /** More mounts below one source than this are somebody's whole system. */
-const mostBelow = 64;
+const mostBelow = 256;
 
 /** The targets of the host's mounts, read when somebody asks. */
 export type MountTargets = () => Promise<string[]>;
@@ -53,19 +53,26 @@ async function mountsBelow(
     throw isleError('idMapUnsupported', {
       why: `${below.length} file systems are mounted below ${mount.source}, and they cannot all be translated: take them one by one, or leave them out (bind-recursive=disabled)`,
     });
-  const options = bind.options.filter((option) => option !== 'rbind');
+  const options = bind.options.filter((option) => option !== 'rbind' && option !== 'rro');
+  const readOnly = bind.options.includes('rro') ? ['ro'] : [];
   const mounts = below
     .sort((a, b) => a.length - b.length)
-    .map(async (path): Promise<OciMount> => {
-      const mapped = await canMap(path, userns.path);
-      return {
-        destination: `${bind.destination}/${path.slice(prefix.length)}`,
-        type: 'bind',
-        source: path,
-        options: ['bind', ...options, ...(mapped ? [idmapOption(userns.map)] : [])],
-      };
+    .map(async (path): Promise<OciMount[]> => {
+      // Gone meanwhile.
+      const info = await stat(path).catch(() => undefined);
+      const mapped = info && (await canMap(path, userns.path).catch(() => false));
+      // Namespaces and the like are no files to look at.
+      if (!info || !(mapped || info.isDirectory())) return [];
+      return [
+        {
+          destination: `${bind.destination}/${path.slice(prefix.length)}`,
+          type: 'bind',
+          source: path,
+          options: ['bind', ...options, ...readOnly, ...(mapped ? [idmapOption(userns.map)] : [])],
+        },
+      ];
     });
-  return await Promise.all(mounts);
+  return (await Promise.all(mounts)).flat();
 }
 
 function cannotMap(source: string) {

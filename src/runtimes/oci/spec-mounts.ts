@@ -146,8 +146,9 @@ function tmpfs(mount: WorkloadMount, target: string): OciMount {
 async function bind(mount: WorkloadMount, target: string): Promise<OciMount> {
   if (!mount.source.startsWith('/') || mount.source.includes('\0'))
     throw invalid(`invalid mount source "${mount.source}" for ${target}: it must be an absolute path`);
+  let info: Awaited<ReturnType<typeof stat>>;
   try {
-    await stat(mount.source);
+    info = await stat(mount.source);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR')
       throw invalid(
@@ -157,7 +158,9 @@ async function bind(mount: WorkloadMount, target: string): Promise<OciMount> {
     throw invalid(`cannot use mount source ${mount.source}: ${errnoOf(error)}`, error);
   }
   const options = [mount.nonRecursive ? 'bind' : 'rbind', mount.propagation ?? 'rprivate'];
-  if (mount.readOnly) options.push(mount.recursiveReadOnly && !mount.nonRecursive ? 'rro' : 'ro');
+  // crun does `rro` to directories only.
+  const recursive = mount.recursiveReadOnly && !mount.nonRecursive && info.isDirectory();
+  if (mount.readOnly) options.push(recursive ? 'rro' : 'ro');
   return {
     destination: target,
     type: 'bind',

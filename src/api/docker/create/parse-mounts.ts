@@ -72,6 +72,8 @@ function parseMount(mount: Fields): MountSpec {
     case '':
       throw invalid(`invalid mount config for ${target}: field Type must not be empty`);
     case 'image':
+      forbid(mount, type, 'BindOptions', 'VolumeOptions', 'TmpfsOptions');
+      return { ...base, type, readOnly: true, ...parseImageMount(mount) };
     case 'npipe':
     case 'cluster':
       throw isleError('notImplemented', { what: `a mount of type "${type}" (${target})` });
@@ -126,6 +128,16 @@ function parseVolumeMount(mount: Fields): Partial<MountSpec> & { source: string 
     ...(driver?.optionalText('Name') && { driver: driver.text('Name') }),
     ...(driver?.has('Options') && { driverOptions: driver.textMap('Options') }),
   };
+}
+
+function parseImageMount(mount: Fields): Partial<MountSpec> & { source: string } {
+  const source = mount.text('Source');
+  if (source === '') throw invalid('invalid mount config for type "image": field Source must not be empty');
+  const options = mount.object('ImageOptions');
+  const subpath = options?.text('Subpath') ?? '';
+  if (options && (subpath.startsWith('/') || subpath.split('/').includes('..')))
+    throw options.invalid('Subpath', 'must be a relative path inside the image');
+  return { source, ...(subpath !== '' && { subpath }) };
 }
 
 function parseTmpfsMount(mount: Fields): Partial<MountSpec> {
