@@ -45,6 +45,10 @@ export interface Containers {
     id: string,
     change: { resources: Resources; restartPolicy?: RestartPolicy },
   ): Promise<{ warnings: string[] }>;
+  /** What is not said stays. Undefined: it does not start with the engine, unless its restart policy says so. */
+  setAutostart(id: string, autostart: Partial<Autostart> | undefined): Promise<void>;
+  /** Stops all in the opposite order of their start with the engine, with which they come up again. */
+  stopAll(): Promise<void>;
   remove(id: string, options: { force: boolean; volumes: boolean }): Promise<void>;
   /** Registered when this returns: await the promise inside for the outcome. */
   wait(
@@ -111,6 +115,14 @@ export interface CloneOptions {
   snapshot?: string;
   /** Whether the published ports are taken over. */
   ports: boolean;
+}
+
+/** A container that starts with the engine (or the host). */
+export interface Autostart {
+  /** Lower ones first; equal ones together. */
+  order: number;
+  /** Seconds to wait after it before the next order. */
+  delay: number;
 }
 
 export interface LogOptions {

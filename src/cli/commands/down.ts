@@ -52,8 +52,8 @@ export const command = defineCommand({
     }
     const left = responds ? await workloads(client) : [];
     if (flags['stop-workloads'] && left.length > 0) {
-      const stop = (one: ContainerSummary) => client.status('POST', `/containers/${one.Id}/stop`);
-      await withSpinner(err, `stopping ${plural(left.length, 'container')}`, Promise.all(left.map(stop)));
+      const stopped = client.status('POST', '/isle/v1/stop-workloads');
+      await withSpinner(err, `stopping ${plural(left.length, 'container')}`, stopped);
     }
     if (pid === undefined) out.line('The engine does not run.');
     else {

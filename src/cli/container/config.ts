@@ -1,5 +1,6 @@
 import { Failure } from '../failure.ts';
 import { type DeviceRequest, isCdiDevice, parseDevice, parseGpus } from './devices.ts';
+import { autostartLabels } from './autostart.ts';
 import { readEnvironmentFile, readLabelFile, toMap } from './environment.ts';
 import type { Values } from '../flags.ts';
 import type { ContainerFlags, limitFlags } from './flags.ts';
@@ -38,7 +39,10 @@ export function toCreateBody(flags: ContainerFlags, image: string, command: read
   const networks = resolveNetworks(flags);
   if (flags['mac-address'] !== undefined) parseMac(flags['mac-address']);
   const environment = [...flags['env-file'].flatMap(readEnvironmentFile), ...flags.env];
-  const labels = toMap([...flags['label-file'].flatMap(readLabelFile), ...flags.label]);
+  const labels = {
+    ...toMap([...flags['label-file'].flatMap(readLabelFile), ...flags.label]),
+    ...autostartLabels(flags),
+  };
 
   return {
     Image: image,

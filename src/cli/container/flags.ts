@@ -11,6 +11,7 @@ import {
   text,
   type Values,
 } from '../flags.ts';
+import { autostartFlags } from './autostart.ts';
 import { parseCpus } from './cpus.ts';
 import { parseBytesRate, parseCgroupRule, parseCountRate, parseWeight } from './devices.ts';
 import { parseEnvironment } from './environment.ts';
@@ -35,6 +36,7 @@ const process_ = {
 } as const;
 
 const identity = {
+  ...autostartFlags,
   annotation: list('Annotation for the runtime (key=value)', { value: 'map' }),
   cidfile: text('Write the id to this file', { complete: 'file' }),
   domainname: text('Domain name inside'),

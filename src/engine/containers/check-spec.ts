@@ -1,12 +1,15 @@
 import { availableParallelism } from 'node:os';
 import { isleError } from '../../lib/errors.ts';
 import type { ContainerSpec, HealthCheck, Resources, RestartPolicy } from '../model.ts';
+import { autostartOf } from './autostart-labels.ts';
 import { parseSignal } from './signals.ts';
 import { parseLogOptions } from './log-options.ts';
 
 /** Refuses what contradicts itself, in Docker's words. Returns warnings for what is accepted but has no effect. */
 export function checkSpec(spec: ContainerSpec): string[] {
   checkRestartPolicy(spec.restartPolicy, spec.autoRemove);
+  if (autostartOf(spec.labels) && spec.autoRemove)
+    refuse('a container with isle.autostart cannot be removed when it ends: leave out --rm');
   if (spec.stopSignal) parseSignal(spec.stopSignal);
   if (spec.healthcheck) checkHealth(spec.healthcheck);
   checkHostname(spec);

@@ -35,6 +35,12 @@ export class Restarts {
     return delay;
   }
 
+  /** Brings it up at once, unless it is not to be restarted any more. Resolves when that has been tried. */
+  now(id: string): Promise<void> {
+    this.#clear(id);
+    return this.#restart(id);
+  }
+
   schedule(id: string, delay: number): void {
     this.#clear(id);
     const timer = setTimeout(() => {

@@ -9,9 +9,11 @@ import type {
   LogEntry,
   LogOptions,
   PathStat,
+  Autostart,
 } from '../engine.ts';
 import type { Container, ContainerSpec, Resources, RestartPolicy } from '../model.ts';
 import type { Streams, TerminalSize } from '../runtime.ts';
+import { setAutostart, stopAll } from './autostart.ts';
 import { attachContainer } from './attach.ts';
 import { commitContainer } from './commit.ts';
 import { type Change, changesOf } from './changes.ts';
@@ -90,6 +92,14 @@ export class ContainerService implements Containers {
     change: { resources: Resources; restartPolicy?: RestartPolicy },
   ): Promise<{ warnings: string[] }> {
     return updateContainer(this.#ctx, id, change);
+  }
+
+  setAutostart(id: string, autostart: Partial<Autostart> | undefined): Promise<void> {
+    return setAutostart(this.#ctx, id, autostart);
+  }
+
+  stopAll(): Promise<void> {
+    return stopAll(this.#ctx);
   }
 
   remove(id: string, options: { force: boolean; volumes: boolean }): Promise<void> {

@@ -16,6 +16,8 @@ const sigterm = 15;
 const killPatience = 15_000;
 
 export interface StopOptions {
+  /** The engine stops it, not the user: it may come up with the engine again. */
+  comesBack?: boolean;
   timeout?: number;
   signal?: string;
 }
@@ -34,12 +36,13 @@ export async function stopContainer(
     publishContainer(ctx, ctx.records.get(id) ?? record, 'stop');
     return true;
   }
-  if (await stopRestarting(ctx, id)) return true;
+  const stoppedByUser = !options.comesBack || record.state.stoppedByUser;
+  if (await stopRestarting(ctx, id, stoppedByUser)) return true;
   const current = ctx.records.find(id);
   const live = ctx.live.get(id);
   if (!isRunning(current.state) || !live) return false;
   live.endRequested = true;
-  ctx.records.changeState(id, { stoppedByUser: true });
+  ctx.records.changeState(id, { stoppedByUser });
   await endProcess(ctx, current, live, { ...options, signal });
   const after = ctx.records.get(id) ?? current;
   publishContainer(ctx, after, 'stop');
@@ -47,12 +50,12 @@ export async function stopContainer(
 }
 
 /** A container between two tries of its restart policy is stopped by dropping the next one. */
-async function stopRestarting(ctx: EngineContext, id: string): Promise<boolean> {
+async function stopRestarting(ctx: EngineContext, id: string, stoppedByUser = true): Promise<boolean> {
   return await ctx.queue.run(id, async () => {
     const record = ctx.records.find(id);
     if (record.state.phase !== 'restarting') return false;
     ctx.restarts.reset(id);
-    ctx.records.changeState(id, { phase: 'exited', stoppedByUser: true });
+    ctx.records.changeState(id, { phase: 'exited', stoppedByUser });
     ctx.waiters.exited(id, { code: record.state.exitCode });
     publishContainer(ctx, record, 'stop');
     return true;

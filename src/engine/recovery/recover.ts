@@ -1,12 +1,12 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../../lib/errors.ts';
+import { startInOrder, startsWithEngine } from '../containers/autostart.ts';
 import { endContainer, release } from '../containers/exit.ts';
 import { LiveContainer } from '../containers/live.ts';
 import type { ContainerRecord } from '../containers/record.ts';
 import { isRunning } from '../containers/records.ts';
 import { removeNow, sweep } from '../containers/remove.ts';
-import { comesBack } from '../containers/restart-policy.ts';
 import { startHelpers } from '../containers/helpers.ts';
 import { watchExit } from '../containers/exit.ts';
 import type { EngineContext } from '../context.ts';
@@ -201,17 +201,22 @@ async function directories(path: string): Promise<string[]> {
 
 /** Restart policies after a restart of the engine or the host. `settled`: those had their say just now. */
 function comeBack(ctx: EngineContext, settled: ReadonlySet<string>): void {
+  const waiting: ContainerRecord[] = [];
   for (const record of ctx.records.all()) {
     const { id, state, spec } = record;
     if (ctx.live.has(id) || state.phase === 'removing') continue;
-    if (state.phase === 'restarting') ctx.restarts.schedule(id, 0);
+    if (state.phase === 'restarting') waiting.push(record);
     else if (spec.autoRemove && state.startedAt !== zeroTime && !settled.has(id)) {
       ctx.background.run(`removing container ${id}`, () =>
         ctx.queue.run(id, () => removeNow(ctx, record, { volumes: true })),
       );
-    } else if (!settled.has(id) && state.startedAt !== zeroTime && comesBack(spec.restartPolicy, state)) {
-      ctx.records.changeState(id, { phase: 'restarting' });
-      ctx.restarts.schedule(id, 0);
+    } else if (
+      !settled.has(id) &&
+      state.startedAt !== zeroTime &&
+      startsWithEngine(spec.labels, spec.restartPolicy, state)
+    ) {
+      waiting.push(ctx.records.changeState(id, { phase: 'restarting' }));
     }
   }
+  if (waiting.length > 0) ctx.background.run('starting what comes back', () => startInOrder(ctx, waiting));
 }
