@@ -75,3 +75,8 @@ bool boot_more(void) {
       return false;
   }
 }
+
+void boot_rest(void) {
+  if (has_virtio_device(VIRTIO_BALLOON)) load_modules("balloon");
+  if (has_virtio_device(VIRTIO_RNG)) load_modules("rng");
+}

@@ -18,9 +18,13 @@ static void limit_memory(void) {
   write_file(WORKLOAD_CGROUP "/memory.max", value);
 }
 
-int make_workload_cgroup(struct failure *failure) {
+int make_workload_cgroup(uint64_t pids_limit, struct failure *failure) {
   if (mkdir(WORKLOAD_CGROUP, 0755) && errno != EEXIST) return fail(failure, "make the workload's control group", NULL);
   limit_memory();
+  if (pids_limit == 0) return 0;
+  char value[32];
+  snprintf(value, sizeof value, "%llu", (unsigned long long)pids_limit);
+  if (write_file(WORKLOAD_CGROUP "/pids.max", value) < 0) return fail(failure, "limit the number of processes", value);
   return 0;
 }
 

@@ -87,6 +87,8 @@ struct run_spec {
   const char *share_tag, *share_directory, *hostname, *domainname, *seed;
   bool readonly_root, init;
   uint64_t time;
+  /* 0: none. */
+  uint64_t pids_limit;
   struct link_spec *links;
   size_t link_count;
   struct mount_spec *mounts;
@@ -104,6 +106,8 @@ void free_spec(struct run_spec *spec);
 void boot_first(void);
 /* One piece of what a workload needs but the agent does not; false when nothing is left. */
 bool boot_more(void);
+/* What nobody waits for, once a workload runs. */
+void boot_rest(void);
 void load_modules(const char *class);
 bool has_virtio_device(unsigned id);
 int write_file(const char *path, const char *value);
@@ -211,7 +215,7 @@ void end_heard(void);
 
 #define WORKLOAD_CGROUP "/sys/fs/cgroup/workload"
 
-int make_workload_cgroup(struct failure *failure);
+int make_workload_cgroup(uint64_t pids_limit, struct failure *failure);
 /* A descriptor of the group a new process of the workload is born into. */
 int open_workload_cgroup(void);
 uint64_t oom_kills(void);

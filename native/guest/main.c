@@ -49,7 +49,7 @@ int main(void) {
   watch(agent_port.fd, EPOLLIN | EPOLLOUT | EPOLLET, TOKEN_AGENT);
   open_port(&workload_port, WORKLOAD_PORT);
   watch(workload_port.fd, EPOLLIN | EPOLLOUT | EPOLLET, TOKEN_WORKLOAD);
-  bool booting = true;
+  bool booting = true, rest = true;
   for (;;) {
     pump_port(&agent_port);
     pump_port(&workload_port);
@@ -57,8 +57,11 @@ int main(void) {
     pump_port(&agent_port);
     pump_port(&workload_port);
     struct epoll_event events[32];
-    int count = epoll_wait(epoll_fd, events, 32, booting ? 0 : next_deadline());
+    bool idle_work = booting || (rest && workload_state == WORKLOAD_RUNNING);
+    int count = epoll_wait(epoll_fd, events, 32, idle_work ? 0 : next_deadline());
     for (int index = 0; index < count; index++) dispatch(&events[index], signals);
-    if (count <= 0 && booting) booting = boot_more();
+    if (count > 0 || !idle_work) continue;
+    if (booting) booting = boot_more();
+    else boot_rest(), rest = false;
   }
 }

@@ -107,6 +107,7 @@ static bool spec_field(struct run_spec *spec, const char *name, const char *valu
   else if (!strcmp(name, "readonlyRoot")) spec->readonly_root = true;
   else if (!strcmp(name, "init")) spec->init = true;
   else if (!strcmp(name, "seed")) spec->seed = value;
+  else if (!strcmp(name, "pidsLimit")) return number(value, INT32_MAX, 10, &spec->pids_limit);
   else if (!strcmp(name, "time")) return number(value, INT64_MAX, 10, &spec->time);
   else if (!strcmp(name, "submount")) append(&spec->submounts, value);
   else if (!strcmp(name, "masked")) append(&spec->masked, value);

@@ -47,7 +47,9 @@ await step('exec', async () => {
   streams.stderr.resume();
   await exit;
 });
-await step('update', () => runtime.update(id, kind === 'microvm' ? { cpuShares: 77 } : { pidsLimit: 77 }));
+await step('update', () =>
+  runtime.update(id, kind === 'microvm' ? { cpuShares: 77, memory: 112 * 1024 * 1024 } : { pidsLimit: 77 }),
+);
 await step('pause', () => runtime.pause(id));
 await step('resume', () => runtime.resume(id));
 await step('delete', () => runtime.delete(id));

@@ -33,6 +33,7 @@ export async function guestPlanOf(workload: Workload, root: string): Promise<Gue
     maskedPaths: workload.maskedPaths ?? (workload.privileged ? [] : defaultMaskedPaths),
     readonlyPaths: workload.readonlyPaths ?? (workload.privileged ? [] : defaultReadonlyPaths),
     sysctls: sysctlsOf(workload),
+    ...pidsLimitOf(workload),
     init: workload.init,
     process,
   };
@@ -61,6 +62,10 @@ function sysctlsOf({ sysctls }: Workload): Record<string, string> {
     'net.ipv4.ping_group_range': '0 2147483647',
     ...sysctls,
   };
+}
+
+function pidsLimitOf({ resources: { pidsLimit = 0 } }: Workload): { pidsLimit?: number } {
+  return pidsLimit > 0 ? { pidsLimit } : {};
 }
 
 function name(what: string, value: string, limit: number): string {

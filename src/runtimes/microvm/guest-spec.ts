@@ -20,6 +20,8 @@ export interface GuestSpec {
   maskedPaths: string[];
   readonlyPaths: string[];
   sysctls: Record<string, string>;
+  /** Processes and threads that the workload may have at once. */
+  pidsLimit?: number;
   /** Run the process under an init that reaps and forwards signals. */
   init: boolean;
   process: GuestProcess;

@@ -55,7 +55,7 @@ export function qemuCommand(machine: Machine): string[] {
     ...['-device', `virtserialport,chardev=workload,name=${ports.workload},nr=1`],
     ...['-chardev', `socket,id=agent,path=${monitorPaths.agent},server=on,wait=off`],
     ...['-device', `virtserialport,chardev=agent,name=${ports.agent},nr=2`],
-    ...['-device', `virtio-balloon-${bus},id=balloon,free-page-reporting=on,deflate-on-oom=on`],
+    ...['-device', `virtio-balloon-${bus},id=balloon,free-page-reporting=on`],
     ...['-qmp', `unix:${monitorPaths.qmp},server=on,wait=off`],
     ...machine.taps.flatMap(({ name, macAddress }, index) => [
       ...['-netdev', `tap,id=net${index},ifname=${name},script=no,downscript=no,vhost=off`],

@@ -24,11 +24,16 @@ export interface GuestSize {
 /** Throws `invalidParameter` when the guest could not boot with it. */
 export function sizeOf(resources: Resources, config: MicrovmConfig, accelerator: 'kvm' | 'tcg'): GuestSize {
   const memory = Math.floor((resources.memory || config.memory * mib) / mib) * mib;
+  checkMemory(memory);
+  return { memory, cpus: cpusOf(resources, config, accelerator) };
+}
+
+/** Throws `invalidParameter` when a guest cannot live with so many bytes. */
+export function checkMemory(memory: number): void {
   if (memory < minimumMemory)
     throw isleError('invalidParameter', {
       message: `${Math.floor(memory / mib)} MiB are too little memory for a microVM, which has a kernel of its own: give it at least ${minimumMemory / mib} MiB (--memory)`,
     });
-  return { memory, cpus: cpusOf(resources, config, accelerator) };
 }
 
 /** Under emulation a second processor costs more than it gives, unless somebody asks for it. */

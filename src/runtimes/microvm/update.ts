@@ -1,22 +1,45 @@
 import type { Resources } from '../../engine/model.ts';
 import { isleError } from '../../lib/errors.ts';
+import { failpoint } from '../../lib/failpoint.ts';
+import { setGuestMemory } from './balloon.ts';
 import type { MicrovmParts } from './parts.ts';
-import { monitorResources } from './resources.ts';
+import { checkMemory, monitorResources } from './resources.ts';
 import type { Vm } from './vm.ts';
 
 /**
- * Changes the limits of a microVM that was booted. Processor time is limited at once. Memory was given to the guest when
- * it booted: what is asked for must be that.
+ * Changes the limits of a microVM that was booted. Processor time is limited at once. Memory can be anything up to what
+ * the guest was booted with: it gives the rest back. All or nothing.
  */
 export async function updateLimits(vm: Vm, changes: Resources, { oci }: MicrovmParts): Promise<void> {
-  const { memory = 0 } = changes;
-  if (memory > 0 && memory !== vm.record.memory)
+  const { workload } = vm.record;
+  if (changes.pidsLimit !== undefined && changes.pidsLimit !== workload.resources.pidsLimit)
     throw isleError('invalidParameter', {
-      message: `the memory of a running microVM cannot be changed from ${vm.record.memory} to ${memory} bytes: its guest was booted with it. Stop it first`,
+      message: 'the number of processes in a running microVM cannot be limited anew: stop it first',
     });
-  const limits = monitorResources({ ...vm.record.workload.resources, ...changes }, vm.record.memory);
-  await oci.update(vm.id, limits);
-  await vm.save({
-    workload: { ...vm.record.workload, resources: { ...vm.record.workload.resources, ...changes } },
-  });
+  const resources = { ...workload.resources, ...given(changes) };
+  const before = workload.resources.memory || vm.record.memory;
+  const after = resources.memory || vm.record.memory;
+  checkMemory(after);
+  if (after > vm.record.memory)
+    throw isleError('invalidParameter', {
+      message: `a running microVM cannot have more memory than it was booted with (${vm.record.memory} bytes; ${after} are asked for): stop it first`,
+    });
+  const limit = (memory: number) => oci.update(vm.id, monitorResources(resources, memory));
+  failpoint('microvm.update.before');
+  await limit(Math.max(before, after));
+  if (after !== before) {
+    try {
+      await setGuestMemory(vm.place.qmp, after, before);
+    } catch (error) {
+      await oci.update(vm.id, monitorResources(workload.resources, before));
+      throw error;
+    }
+    await limit(after);
+  }
+  failpoint('microvm.update.after');
+  await vm.save({ workload: { ...workload, resources } });
+}
+
+function given(changes: Resources): Resources {
+  return Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
 }

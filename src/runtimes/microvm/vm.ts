@@ -64,10 +64,15 @@ export class Vm {
     if (this.over) throw this.#notRunning();
     this.#agent ??= this.#connect(timeout);
     const connecting = this.#agent;
-    try {
-      return await connecting;
-    } catch (error) {
+    const forget = () => {
       if (this.#agent === connecting) this.#agent = undefined;
+    };
+    try {
+      const agent = await connecting;
+      void agent.closed.then(forget);
+      return agent;
+    } catch (error) {
+      forget();
       throw this.over ? this.#notRunning(error) : error;
     }
   }
@@ -95,7 +100,6 @@ export class Vm {
       using socket = await socketPath(this.place.agent, signal);
       const left = Math.max(1, Math.round(timeout - (performance.now() - begin)));
       const agent = await GuestAgent.connect(socket.path, { timeout: left, signal: this.#ended.signal });
-      void agent.closed.then(() => (this.#agent = undefined));
       return agent;
     } catch (error) {
       if (late.aborted && !isIsleError(error))

@@ -21,6 +21,7 @@ export function encodeSpec(spec: GuestSpec): Buffer {
     ...spec.readonlyPaths.map((path) => field('readonly', path)),
     ...Object.entries(spec.sysctls).map(([name, value]) => field('sysctl', `${name}=${value}`)),
     ...flag('init', spec.init),
+    ...(spec.pidsLimit === undefined ? [] : [field('pidsLimit', String(spec.pidsLimit))]),
     ['time', String(spec.time)],
     ['seed', spec.seed],
     ...processFields(spec.process),
