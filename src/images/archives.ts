@@ -11,7 +11,7 @@ import { importRoot } from './distribution/import.ts';
 import type { Image, Images, Progress, RootImportOptions, RootSource, ServerImage } from './images.ts';
 import type { Pins } from './pins.ts';
 import { familiarName, parseReference, withDefaultTag, type Reference } from './reference.ts';
-import { parsePlatform } from './platform.ts';
+import { parseImagePlatform } from './platform.ts';
 import { imageRecord } from './register.ts';
 import type { Connections } from './registry/connections.ts';
 import { bringFromServer } from './simplestreams/bring.ts';
@@ -132,7 +132,12 @@ export class Archives {
 
 function uploaded(source: Extract<RootSource, { archive: unknown }>, { platform }: RootImportOptions) {
   const { archive: content, metadata } = source;
-  return { content, metadata, comment: 'imported', platform: platform ? parsePlatform(platform) : undefined };
+  return {
+    content,
+    metadata,
+    comment: 'imported',
+    platform: platform ? parseImagePlatform(platform) : undefined,
+  };
 }
 
 /** Undefined for what is only for virtual machines. */

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { isIsleError } from '../lib/errors.ts';
-import { choosePlatform, formatPlatform, parsePlatform, satisfiesPlatform } from './platform.ts';
+import {
+  choosePlatform,
+  formatPlatform,
+  parseImagePlatform,
+  parsePlatform,
+  satisfiesPlatform,
+} from './platform.ts';
 
 const choose = (wanted: string, ...there: string[]) =>
   choosePlatform(
@@ -55,4 +61,11 @@ test('what is no platform is refused', () => {
       }
     }),
   );
+});
+
+test('an image is made for what Linux runs on', () => {
+  assert.equal(formatPlatform(parseImagePlatform('linux/arm/v6')), 'linux/arm/v6');
+  assert.equal(formatPlatform(parseImagePlatform('aarch64')), 'linux/arm64');
+  assert.throws(() => parseImagePlatform('windows/amd64'), /operating system "windows" is not supported/);
+  assert.throws(() => parseImagePlatform('linux/amd46'), /no architecture of Linux.*amd64/);
 });

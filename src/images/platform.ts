@@ -1,4 +1,5 @@
 import { isleError } from '../lib/errors.ts';
+import { didYouMean } from '../lib/suggest.ts';
 
 /** An operating system and CPU, in Go's names. */
 export interface Platform {
@@ -27,6 +28,27 @@ export function parsePlatform(text: string): Platform {
   if (second !== undefined) return normalize({ os: first, architecture: second, variant });
   const isOs = ['linux', 'windows', 'darwin', 'freebsd'].includes(first);
   return normalize(isOs ? { ...hostPlatform(), os: first } : { os: 'linux', architecture: first });
+}
+
+/** Go's names of what Linux runs on (`go tool dist list`). */
+const linuxArchitectures = [
+  ['386', 'amd64', 'arm', 'arm64', 'loong64', 'ppc64', 'ppc64le', 'riscv64', 's390x'],
+  ['mips', 'mipsle', 'mips64', 'mips64le'],
+].flat();
+
+/** {@link parsePlatform} of an image to be made: one that nothing could ever run is refused too. */
+export function parseImagePlatform(text: string): Platform {
+  const platform = parsePlatform(text);
+  const { os, architecture } = platform;
+  if (os !== 'linux')
+    throw isleError('invalidParameter', {
+      message: `operating system "${os}" is not supported: images here are for linux`,
+    });
+  if (!linuxArchitectures.includes(architecture))
+    throw isleError('invalidParameter', {
+      message: `"${architecture}" is no architecture of Linux${didYouMean(architecture, linuxArchitectures)}: one of ${linuxArchitectures.join(', ')}`,
+    });
+  return platform;
 }
 
 /** The platform images for this machine have. */

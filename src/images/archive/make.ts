@@ -8,7 +8,7 @@ import type { ContentStore, Descriptor } from '../content-store.ts';
 import type { ImageConfig } from '../images.ts';
 import { maxConfigBytes, parseManifest } from '../manifest.ts';
 import { mediaTypes } from '../media-types.ts';
-import { hostPlatform, parsePlatform } from '../platform.ts';
+import { hostPlatform, parseImagePlatform } from '../platform.ts';
 import { unpackLayer, type UnpackParts } from '../unpack-layer.ts';
 import { applyChanges } from './changes.ts';
 import { writeConfig } from './config-write.ts';
@@ -21,7 +21,9 @@ export async function importImage(
   options: { message: string; changes: string[]; platform?: string; signal?: AbortSignal },
 ): Promise<Descriptor> {
   const config = applyChanges(emptyConfig(), options.changes);
-  const { os, architecture, variant } = options.platform ? parsePlatform(options.platform) : hostPlatform();
+  const { os, architecture, variant } = options.platform
+    ? parseImagePlatform(options.platform)
+    : hostPlatform();
   const layer = await storeLayer(parts.content, abortable(archive, options.signal));
   const diffId = await unpackOver(parts, layer, [], options.signal);
   const created = new Date().toISOString();
