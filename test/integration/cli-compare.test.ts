@@ -221,7 +221,7 @@ describe('isle compare', { concurrency: false }, () => {
     assert.notEqual(of(found, 'container').state, 'measured');
   });
 
-  test('the chart goes to its file', timeout, async () => {
+  test('the chart goes to its file, and volumes are taken as they are', timeout, async () => {
     const file = join(folder, 'chart.svg');
     const outcome = await compare(
       '--isolations',
@@ -265,7 +265,7 @@ describe('isle compare', { concurrency: false }, () => {
 
   test('what a killed one left is removed by the next, or by system prune', timeout, async () => {
     const kill = async () => {
-      const child = spawnIsle(daemon.host, ['compare', 'busybox', '--', 'sleep', '1000']);
+      const child = spawnIsle(daemon.host, ['compare', '-v', 'data:/data', 'busybox', '--', 'sleep', '1000']);
       const ended = outcomeOf(child);
       await until(async () => (await left()).some((line) => /-container-\d+ running/.test(line)));
       child.kill('SIGKILL');
@@ -279,6 +279,7 @@ describe('isle compare', { concurrency: false }, () => {
     await kill();
     await report('busybox', '--', 'true');
     assert.deepEqual(await left(), []);
+    assert.ok(!(await daemon.ok('GET', '/volumes')).text.includes('"data"'));
   });
 });
 

@@ -84,8 +84,8 @@ export const command = defineCommand({
         {
           isolations: flags.isolations ?? [...isolationNames],
           runs: flags.runs ?? (flags.quick ? 3 : 5),
-          rounds: 3,
-          probeMilliseconds: flags.quick ? 40 : 200,
+          rounds: flags.quick ? 3 : 5,
+          probeMilliseconds: flags.quick ? 40 : 120,
           networkProbe: flags['network-probe'],
           trust: (trust ?? 'third-party') as Report['options']['trust'],
           patience: (flags.timeout ?? 15e9) / 1e6,

@@ -31,14 +31,15 @@ export const command = defineCommand({
       run: async (client) => {
         const pruned: Pruned[] = [];
         // They may run on, as nobody was left to stop them; before others go, whose end shows that they are leftovers.
-        const left = flags.filter.length === 0 ? await removeLeftovers(client) : [];
+        const left =
+          flags.filter.length === 0 ? await removeLeftovers(client) : { containers: [], volumes: [] };
         const containers = await client.post<{ ContainersDeleted: string[] | null; SpaceReclaimed: number }>(
           '/containers/prune',
           { query },
         );
         pruned.push({
           title: 'Deleted Containers',
-          removed: [...left, ...(containers.ContainersDeleted ?? [])],
+          removed: [...left.containers, ...(containers.ContainersDeleted ?? [])],
           bytes: containers.SpaceReclaimed,
         });
         const networks = await client.post<{ NetworksDeleted: string[] | null }>('/networks/prune', {
@@ -56,6 +57,7 @@ export const command = defineCommand({
             bytes: volumes.SpaceReclaimed,
           });
         }
+        if (left.volumes.length > 0) pruned.push({ title: 'Deleted Volumes', removed: left.volumes });
         pruned.push(await pruneImages(client, flags.all, flags.filter));
         return pruned;
       },

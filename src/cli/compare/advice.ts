@@ -109,11 +109,16 @@ function costs(one: IsolationReport, other: IsolationReport): string {
 
 const speeds = { cpu: 'CPU speed', smallFiles: 'file operations', netReceive: 'network throughput' };
 
-/** Whether two measurements are apart: by more than their own spread, or by much where that is not known. */
+/**
+ * Whether two measurements are apart: their ranges do not overlap, and the fewer samples there are, the more apart they
+ * must be, as a few fall apart by chance (three against three in every tenth comparison).
+ */
 export function differs(a: Summary, b: Summary): boolean {
   const ratio = Math.max(a.median, b.median) / Math.max(Math.min(a.median, b.median), Number.MIN_VALUE);
-  if (Math.min(a.samples.length, b.samples.length) < 3) return ratio > 3;
-  return ratio > 1.1 && (a.low > b.high || b.low > a.high);
+  const apart = a.low > b.high || b.low > a.high;
+  const samples = Math.min(a.samples.length, b.samples.length);
+  if (samples < 3) return ratio > 3;
+  return apart && ratio > (samples < 5 ? 2 : 1.1);
 }
 
 function pair(a: Summary, b: Summary): string {

@@ -6,7 +6,8 @@ import type { ContainerSummary } from '../client/types.ts';
 import { Failure } from '../failure.ts';
 import { padding, tarEnd, tarHeader } from '../../lib/tar/writer.ts';
 import { readAll } from '../client/lines.ts';
-import { roleLabel, runLabel } from './leftovers.ts';
+import { roleLabel, runLabel } from './labels.ts';
+import { removeVolumes } from './volumes.ts';
 
 export type Body = Record<string, unknown> & { HostConfig: Record<string, unknown> };
 
@@ -81,6 +82,7 @@ export class Bench {
       filters: JSON.stringify({ label: [`${runLabel}=${this.id}`] }),
     });
     const left = await Promise.allSettled(rows.map(({ Id }) => this.remove(Id)));
+    await removeVolumes(this.client, this.id);
     const failed = left.find((one) => one.status === 'rejected');
     if (failed)
       throw new Failure(`cannot remove a container of the comparison: ${String(failed.reason)}`, {

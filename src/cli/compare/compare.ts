@@ -12,6 +12,7 @@ import type { HostPart, Report, Trust } from './report.ts';
 import { Subject } from './subject.ts';
 import type { HostFacts } from './sharing.ts';
 import { timedRun } from './timed-run.ts';
+import { makeVolumes } from './volumes.ts';
 
 export interface CompareOptions {
   isolations: IsolationName[];
@@ -49,6 +50,7 @@ export async function compare(
   try {
     progress.phase('starting the peer of the probes');
     peer = await Peer.start(bench, plan.body);
+    await makeVolumes(bench, plan.body);
     const work = { bench, peer, plan, options, progress, patience: options.patience };
     await timeWorkload(work, subjects);
     await probeIsolations(work, subjects);

@@ -1,19 +1,21 @@
 import type { Client } from '../client/client.ts';
 import { ApiError } from '../client/errors.ts';
 import type { ContainerSummary } from '../client/types.ts';
-
-/** Every container of a comparison carries the comparison's id and what it is for. */
-export const runLabel = 'isle.compare';
-export const roleLabel = 'isle.compare.role';
+import { roleLabel, runLabel } from './labels.ts';
+import { removeVolumes } from './volumes.ts';
 
 /** Seconds that a comparison may take from its first container to that container's start. */
 const beginning = 60;
 
 /**
  * Removes what comparisons left behind whose client was killed. A comparison's peer lives as long as its client (it ends
- * with its input), so whoever has a running peer, or has only just begun, is left alone. Returns the ids.
+ * with its input), so whoever has a running peer, or has only just begun, is left alone. Returns the ids of
+ * containers and the names of volumes.
  */
-export async function removeLeftovers(client: Client, now = Date.now()): Promise<string[]> {
+export async function removeLeftovers(
+  client: Client,
+  now = Date.now(),
+): Promise<{ containers: string[]; volumes: string[] }> {
   const rows = await client.get<ContainerSummary[]>('/containers/json', {
     all: true,
     filters: JSON.stringify({ label: [runLabel] }),
@@ -31,7 +33,10 @@ export async function removeLeftovers(client: Client, now = Date.now()): Promise
       }
     }),
   );
-  return removed.flat();
+  const gone = new Set(stale);
+  const alive = new Set(rows.filter((row) => !gone.has(row.Id)).map((row) => row.Labels?.[runLabel]));
+  const volumes = await removeVolumes(client, 'all', ({ Labels }) => alive.has(Labels?.[runLabel]));
+  return { containers: removed.flat(), volumes };
 }
 
 type Row = Pick<ContainerSummary, 'Id' | 'State' | 'Created' | 'Labels'>;
