@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type Outcome, outcomeOf } from '../fixtures/command-line.ts';
@@ -15,6 +15,8 @@ const repository = join(import.meta.dirname, '../..');
 /** What people run is the bundle through the launcher; everything else is tested from source. */
 describe('the bundled isle', () => {
   const root = mkdtempSync(join(tmpdir(), 'isle-cli-bundle-'));
+  // Root inside a microVM is somebody else outside, who must reach its files.
+  chmodSync(root, 0o711);
   const place = { root, runRoot: join(root, 'run'), instance: `b${randomBytes(3).toString('hex')}` };
   const env = {
     PATH: process.env.PATH,
@@ -91,6 +93,13 @@ describe('the bundled isle', () => {
     }
     assert.match((await isle('rm', 'nosuch')).stderr, /^isle: No such container: nosuch\n$/);
     assert.equal((await isle('run', '--rm', 'isle/hello', 'nosuch')).code, 127);
+  });
+
+  test('boots a microVM, whose kernel and initramfs it prepares', async () => {
+    const kernel = await ok('run', '--rm', '--runtime', 'microvm', 'isle/hello', 'uname', '-r');
+    assert.match(kernel, /^\d+\.\d+/);
+    assert.notEqual(kernel, release());
+    assert.equal(await ok('run', '--rm', '--runtime', 'system', 'isle/hello', 'id', '-u'), '0');
   });
 
   test('the doctor looks at the host', async () => {

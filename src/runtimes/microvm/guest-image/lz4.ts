@@ -25,37 +25,51 @@ export function decompressLz4Legacy(data: Buffer, limit: number): Buffer {
   return Buffer.concat(blocks, total);
 }
 
-/** https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md */
-function decompressBlock(source: Buffer): Buffer {
+/**
+ * https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md
+ *
+ * The position is a property of an object, not a variable that a closure shares: V8 14's Maglev keeps such a variable in a
+ * register across the loop where the closure has moved it on (see the flag in src/cli/root.ts), and a kernel came out damaged.
+ */
+function decompressBlock(bytes: Buffer): Buffer {
   const target = Buffer.allocUnsafe(blockSize);
-  let read = 0;
+  const source: Source = { bytes, at: 0 };
   let written = 0;
-  const lengthFrom = (start: number): number => {
-    let length = start;
-    if (start < 15) return length;
-    let byte: number;
-    do {
-      byte = source[read++] ?? damaged();
-      length += byte;
-    } while (byte === 255);
-    return length;
-  };
-  while (read < source.length) {
-    const token = source[read++]!;
-    const literals = lengthFrom(token >> 4);
-    if (read + literals > source.length || written + literals > blockSize) damaged();
-    source.copy(target, written, read, read + literals);
-    read += literals;
+  while (source.at < bytes.length) {
+    const token = byteOf(source);
+    const literals = lengthOf(source, token >> 4);
+    if (source.at + literals > bytes.length || written + literals > blockSize) damaged();
+    bytes.copy(target, written, source.at, source.at + literals);
+    source.at += literals;
     written += literals;
-    if (read >= source.length) break;
-    const offset = (source[read] ?? damaged()) | ((source[read + 1] ?? damaged()) << 8);
-    read += 2;
-    const length = lengthFrom(token & 15) + 4;
+    if (source.at >= bytes.length) break;
+    const offset = byteOf(source) | (byteOf(source) << 8);
+    const length = lengthOf(source, token & 15) + 4;
     if (offset === 0 || offset > written || written + length > blockSize) damaged();
     copyMatch(target, written, offset, length);
     written += length;
   }
   return target.subarray(0, written);
+}
+
+interface Source {
+  bytes: Buffer;
+  at: number;
+}
+
+function byteOf(source: Source): number {
+  return source.bytes[source.at++] ?? damaged();
+}
+
+/** Four bits, or fifteen and as many bytes as go on. */
+function lengthOf(source: Source, start: number): number {
+  let length = start;
+  if (start < 15) return length;
+  for (;;) {
+    const byte = byteOf(source);
+    length += byte;
+    if (byte !== 255) return length;
+  }
 }
 
 /** A match may overlap what it makes: then it repeats. */
