@@ -267,7 +267,7 @@ static napi_value tree_utimens(napi_env env, napi_callback_info info) {
   return outcome(env, utimensat((int)arg_int(&c, 0), name, times, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH));
 }
 
-/* stat(dirfd, name, Float64Array(12)): mode uid gid size mtimeSec mtimeNsec major minor nlink ino dev blocks */
+/* stat(dirfd, name, Float64Array(13)): mode uid gid size mtimeSec mtimeNsec major minor nlink ino dev blocks ctimeMsec */
 static napi_value tree_stat(napi_env env, napi_callback_info info) {
   call_t c;
   char name[NAME_SIZE];
@@ -279,7 +279,7 @@ static napi_value tree_stat(napi_env env, napi_callback_info info) {
   int bad = arg_name(&c, 1, name);
   if (bad) return number(env, -bad);
   if (napi_get_typedarray_info(env, c.argv[2], &type, &length, &data, NULL, NULL) != napi_ok ||
-      type != napi_float64_array || length < 12)
+      type != napi_float64_array || length < 13)
     return number(env, -EINVAL);
   if (fstatat((int)arg_int(&c, 0), name, &st, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) < 0) return outcome(env, -1);
   double *out = data;
@@ -295,6 +295,7 @@ static napi_value tree_stat(napi_env env, napi_callback_info info) {
   out[9] = (double)st.st_ino;
   out[10] = (double)st.st_dev;
   out[11] = (double)st.st_blocks;
+  out[12] = (double)st.st_ctim.tv_sec * 1e3 + (double)st.st_ctim.tv_nsec / 1e6;
   return number(env, 0);
 }
 

@@ -157,11 +157,13 @@ export interface TreeStat {
   device: number;
   /** 512-byte blocks on disk. */
   blocks: number;
+  /** When content or attributes changed last: milliseconds since 1970. */
+  changed: number;
 }
 
 /** lstat of `name` in `dir` ('' for the descriptor itself), or a negative errno. */
 export function statAt(dir: number, name: string): TreeStat | number {
-  const numbers = new Float64Array(12);
+  const numbers = new Float64Array(13);
   const result = tree.treeStat(dir, name, numbers);
   if (result < 0) return result;
   const at = (i: number): number => numbers[i]!;
@@ -178,6 +180,7 @@ export function statAt(dir: number, name: string): TreeStat | number {
     inode: at(9),
     device: at(10),
     blocks: at(11),
+    changed: at(12),
   };
 }
 

@@ -7,6 +7,7 @@ import { failpoint } from '../lib/failpoint.ts';
 import type { Table } from '../lib/table.ts';
 import { explainFull } from './disk-full.ts';
 import type { CopyOptions, SavedRoot } from './snapshots.ts';
+import { copyInTwo } from './early-copy.ts';
 import type { StorageWorkers } from './storage-workers.ts';
 import type { Trash } from './trash.ts';
 
@@ -121,12 +122,12 @@ export class SavedRoots {
   }
 
   /** A directory beside the saved ones with a copy in `upper`, written to the disk; nothing when it fails. */
-  async #copy(id: string, from: string, what: string, { quietly }: CopyOptions): Promise<string> {
+  async #copy(id: string, from: string, what: string, options: CopyOptions): Promise<string> {
     const made = join(this.#directory(id), `${unfinished}${randomBytes(8).toString('hex')}`);
     try {
       failpoint('snapshot.copy.before');
       await mkdir(join(made, 'upper'), { recursive: true, mode: 0o700 });
-      await this.copyTo(from, join(made, 'upper'), { quietly });
+      await this.copyTo(from, join(made, 'upper'), options);
       await syncFilesystem(made);
       failpoint('snapshot.copy.after');
       return made;
@@ -137,7 +138,8 @@ export class SavedRoots {
   }
 
   /** Copies into an empty directory, in a quiet moment when the caller makes one. */
-  async copyTo(from: string, to: string, { quietly }: CopyOptions): Promise<void> {
+  async copyTo(from: string, to: string, { quietly, busy }: CopyOptions): Promise<void> {
+    if (quietly && busy) return await copyInTwo(this.#workers, from, to, quietly);
     const copy = (): Promise<void> => this.#workers.copyTree(from, to);
     await (quietly ? quietly(copy) : copy());
   }

@@ -111,6 +111,8 @@ export interface SavedRoot {
 export interface CopyOptions {
   /** Called once with the copying to do: it may make the writers hold still around it. */
   quietly?: (copy: () => Promise<void>) => Promise<void>;
+  /** There are writers: what can be copied before they hold still is to be. */
+  busy?: boolean;
 }
 
 export interface NewLayer {

@@ -3,7 +3,7 @@ import type { IdMap } from '../engine/runtime.ts';
 import { TarPacker } from '../host/tar/pack.ts';
 import { TreeWalker } from '../host/tar/walk.ts';
 import { exchange, openTree, tree } from '../host/tree.ts';
-import { copyTree } from '../host/tree-copy.ts';
+import { copyEarly, copyTree, finishCopy } from '../host/tree-copy.ts';
 import { serveThread } from '../lib/threads.ts';
 import { ThreadReceiver, ThreadSender } from '../lib/thread-streams.ts';
 import { extractInto, makePlace, ownersOf, packPath, statPath, type ExtractRequest } from './copy-paths.ts';
@@ -24,6 +24,7 @@ export type StorageJob =
   | { kind: 'makePlace'; root: string; path: string; directory: boolean; idMap: IdMap | undefined }
   | { kind: 'fill'; root: string; path: string; target: string }
   | { kind: 'copyTree'; from: string; to: string }
+  | { kind: 'copyInTwo'; from: string; to: string; port: MessagePort }
   | { kind: 'exchange'; one: string; other: string }
   | { kind: 'renewIdentity'; upper: string };
 
@@ -51,10 +52,33 @@ async function work(job: StorageJob, onProgress: (value: unknown) => void): Prom
       return fillDirectory(job.root, job.path, job.target);
     case 'copyTree':
       return copyTree(job.from, job.to);
+    case 'copyInTwo':
+      return copyEarlyAndFinish(job.from, job.to, job.port, onProgress);
     case 'exchange':
       return exchange(job.one, job.other);
     case 'renewIdentity':
       return renewIdentity(job.upper);
+  }
+}
+
+/** The port brings the time for the second part (see `finishCopy`); closed without it, there is none. */
+async function copyEarlyAndFinish(
+  from: string,
+  to: string,
+  port: MessagePort,
+  onProgress: (value: unknown) => void,
+): Promise<void> {
+  const asked = new Promise<number | undefined>((resolve) => {
+    port.once('message', (unchanged: number) => resolve(unchanged));
+    port.once('close', () => resolve(undefined));
+  });
+  try {
+    const early = copyEarly(from, to);
+    onProgress('early');
+    const unchanged = await asked;
+    if (unchanged !== undefined) finishCopy(from, to, early, unchanged);
+  } finally {
+    port.close();
   }
 }
 

@@ -27,6 +27,11 @@ export interface StorageWorkers {
   fill(root: string, path: string, target: string): Promise<boolean>;
   /** See `host/tree-copy.ts`. As long as a stream: it may be gigabytes. */
   copyTree(from: string, to: string): Promise<void>;
+  /** See `host/tree-copy.ts`: what is copied early, and the rest once that is asked for. `end` must be called. */
+  copyInTwo(
+    from: string,
+    to: string,
+  ): { early: Promise<void>; finish(unchanged: number): Promise<void>; end(): Promise<void> };
   /** Each of two paths of one file system gets what the other had, at once. */
   exchange(one: string, other: string): Promise<void>;
   /** See `renew-identity.ts`. */
@@ -61,9 +66,32 @@ export function createStorageWorkers(): StorageWorkers {
       void (await run({ kind: 'makePlace', root, path, directory, idMap })),
     fill: async (root, path, target) => (await run({ kind: 'fill', root, path, target })) as boolean,
     copyTree: async (from, to) => void (await pool.run({ kind: 'copyTree', from, to } satisfies StorageJob)),
+    copyInTwo: (from, to) => copyInTwo(pool, from, to),
     exchange: async (one, other) => void (await run({ kind: 'exchange', one, other })),
     renewIdentity: async (upper) => void (await run({ kind: 'renewIdentity', upper })),
     close: async () => void (await Promise.all([jobs.close(), pool.close()])),
+  };
+}
+
+function copyInTwo(pool: ThreadPool, from: string, to: string): ReturnType<StorageWorkers['copyInTwo']> {
+  const { port1, port2 } = new MessageChannel();
+  const { promise: early, resolve, reject } = Promise.withResolvers<void>();
+  const done = pool.run({ kind: 'copyInTwo', from, to, port: port2 } satisfies StorageJob, {
+    transfer: [port2],
+    onProgress: () => resolve(),
+  });
+  done.catch(reject);
+  early.catch(() => undefined);
+  return {
+    early,
+    async finish(unchanged) {
+      port1.postMessage(unchanged);
+      await done;
+    },
+    async end() {
+      port1.close();
+      await done.catch(() => undefined);
+    },
   };
 }
 

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { copyTree } from '../../src/host/tree-copy.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { copyEarly, copyTree, finishCopy } from '../../src/host/tree-copy.ts';
+import { tree, openTree, must } from '../../src/host/tree.ts';
 import { renewIdentity } from '../../src/storage/renew-identity.ts';
 
 /** Everything that an upper directory may hold, made by the host's own tools. */
@@ -70,6 +73,113 @@ test('a copy of a tree cannot be told from it', () => {
     rmSync(base, { recursive: true });
   }
 });
+
+/** What can happen between the two parts of a copy. */
+const change = `
+  cd "$1"
+  mkdir -p a/x b/x; echo a > a/x/f; echo b > b/x/f; mv a c; mv b a; mv c b
+  printf y | dd of=d/plain bs=1 count=1 conv=notrunc status=none
+  printf 'more' >> d/data; truncate -s 6M d/hole; chmod 600 d/char; chown 77:78 d/fifo
+  rm hard1; ln d/block block2; ln -sf elsewhere d/link
+  rm -rf d/empty; echo now-a-file > d/empty; rm d/socket; mkdir d/socket; touch d/socket/in
+  mkdir new; echo n > new/n; mv moved-away/inner moved-here; rm gone
+  setfattr -x trusted.overlay.opaque d/opaque 2>/dev/null || python3 -c "import os; os.removexattr('d/opaque', 'trusted.overlay.opaque')"
+  python3 -c "
+import mmap, os
+f = open('mapped', 'r+b'); m = mmap.mmap(f.fileno(), 0); m[5000:5004] = b'late'; m.flush()"
+  touch -d '1970-01-05' d/data d; chmod 700 .`;
+
+test('a copy in two parts is the same as one that is made at the end', () => {
+  const base = mkdtempSync(join(tmpdir(), 'isle-copy-'));
+  try {
+    const [from, to] = [join(base, 'from'), join(base, 'to')];
+    for (const path of [from, to]) mkdirSync(path);
+    execFileSync('sh', ['-ec', make, 'sh', from]);
+    const before =
+      'cd "$1"; mkdir -p a/x b/x moved-away/inner/deep; echo 1 > a/x/f; echo 2 > b/x/f; echo g > gone; echo kept > kept; head -c 9000 /dev/zero > mapped; sleep 0.5';
+    execFileSync('sh', ['-ec', before, 'sh', from]);
+    const since = sync(from);
+    const early = copyEarly(from, to);
+    const kept = statSync(join(to, 'kept')).ino;
+    execFileSync('sh', ['-ec', change, 'sh', from]);
+    finishCopy(from, to, early, since);
+    assert.deepEqual(listing(to), listing(from));
+    assert.equal(statSync(join(to, 'kept')).ino, kept, 'what did not change was copied twice');
+    finishCopy(from, to, early, 0);
+    assert.deepEqual(listing(to), listing(from));
+  } finally {
+    rmSync(base, { recursive: true });
+  }
+});
+
+test('a copy in two parts of a tree that is written to all the time is right, whatever the first part met', async () => {
+  const base = mkdtempSync(join(tmpdir(), 'isle-copy-'));
+  const [from, to] = [join(base, 'from'), join(base, 'to')];
+  for (const path of [from, to]) mkdirSync(path);
+  const writer = spawn('python3', ['-c', busy], { cwd: from, stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    await once(writer.stdout!, 'data');
+    for (let round = 0; round < 5; round++) {
+      for (const path of readdirSync(to)) rmSync(join(to, path), { recursive: true });
+      const since = sync(from);
+      let early: Map<number, number> = new Map();
+      try {
+        early = copyEarly(from, to);
+      } catch {
+        // A directory was moved away under it: as the daemon does, all over again.
+        for (const path of readdirSync(to)) rmSync(join(to, path), { recursive: true });
+      }
+      writer.kill('SIGSTOP');
+      await stopped(writer.pid!);
+      finishCopy(from, to, early, since);
+      assert.deepEqual(listing(to), listing(from));
+      writer.kill('SIGCONT');
+    }
+  } finally {
+    writer.kill('SIGKILL');
+    await once(writer, 'close');
+    rmSync(base, { recursive: true });
+  }
+});
+
+/** Writes, maps, moves, links and removes without a pause. */
+const busy = `
+import os, random, mmap, shutil
+r = random.Random(1)
+for i in range(20):
+  os.makedirs(f'd{i}/s', exist_ok=True)
+  for j in range(20): open(f'd{i}/f{j}', 'wb').write(os.urandom(5000))
+open('mapped', 'wb').write(bytes(1 << 20)); f = open('mapped', 'r+b'); m = mmap.mmap(f.fileno(), 0)
+print('ready', flush=True)
+n = 0
+while True:
+  n += 1
+  at = r.randrange(1 << 20); m[at:at+1] = bytes([n & 255])
+  p = f'd{r.randrange(20)}/f{r.randrange(25)}'; q = f'd{r.randrange(20)}/f{r.randrange(25)}'
+  try:
+    k = r.randrange(9)
+    if k == 0: os.rename(p, q)
+    elif k == 1: open(p, 'r+b').write(b'%d' % n)
+    elif k == 2: os.unlink(p)
+    elif k == 3: os.link(p, q)
+    elif k == 4: open(p, 'wb').write(b'new %d' % n)
+    elif k == 5 and n % 7 == 0: os.rename(f'd{r.randrange(20)}/s', f'd{r.randrange(20)}/t')
+    elif k == 6 and n % 7 == 0: os.rename(f'd{r.randrange(20)}/t', f'd{r.randrange(20)}/s')
+    elif k == 7: os.symlink(q, p)
+    elif k == 8: os.chmod(p, r.randrange(512))
+  except OSError: pass`;
+
+function sync(path: string): number {
+  const since = Date.now() - 100;
+  const fd = openTree(path);
+  must(tree.treeSyncfs(fd), 'syncfs', path);
+  tree.treeClose(fd);
+  return since;
+}
+
+async function stopped(pid: number): Promise<void> {
+  while (!/\) T /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))) await sleep(5);
+}
 
 test('a very deep tree is copied with a handful of descriptors', () => {
   const base = mkdtempSync(join(tmpdir(), 'isle-copy-'));

@@ -4,7 +4,7 @@ import { newId, shortId } from '../../lib/ids.ts';
 import { freshState, makeContainer } from '../containers/create.ts';
 import { publishContainer } from '../containers/events.ts';
 import type { ContainerRecord } from '../containers/record.ts';
-import { titleOf } from '../containers/records.ts';
+import { isRunning, titleOf } from '../containers/records.ts';
 import { sharesIds } from '../containers/user-namespace.ts';
 import type { EngineContext } from '../context.ts';
 import { explainFull } from '../disk-full.ts';
@@ -72,7 +72,12 @@ async function copyRoot(
 ): Promise<void> {
   const quietly =
     saved === undefined ? (copy: () => Promise<void>) => held(ctx, id, copy).then(() => {}) : undefined;
-  await ctx.snapshots.cloneFrom({ id, saved }, record.id, { volatile: record.spec.autoRemove, quietly });
+  const busy = isRunning(ctx.records.find(id).state);
+  await ctx.snapshots.cloneFrom({ id, saved }, record.id, {
+    volatile: record.spec.autoRemove,
+    quietly,
+    busy,
+  });
 }
 
 /** A port of the host belongs to one container: the clone could not start beside its source. */

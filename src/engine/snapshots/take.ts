@@ -1,6 +1,6 @@
 import { isleError } from '../../lib/errors.ts';
 import { publishContainer } from '../containers/events.ts';
-import { titleOf } from '../containers/records.ts';
+import { isRunning, titleOf } from '../containers/records.ts';
 import type { EngineContext } from '../context.ts';
 import type { TakenSnapshot } from '../engine.ts';
 import { held } from './hold.ts';
@@ -19,7 +19,11 @@ export async function takeSnapshot(
     const quietly = async (copy: () => Promise<void>): Promise<void> => {
       pausedMs = await held(ctx, id, copy);
     };
-    const saved = await ctx.snapshots.save(id, chosen, { comment, quietly });
+    const saved = await ctx.snapshots.save(id, chosen, {
+      comment,
+      quietly,
+      busy: isRunning(ctx.records.find(id).state),
+    });
     const record = ctx.records.get(id);
     if (!record)
       throw isleError('conflict', {
