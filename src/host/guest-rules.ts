@@ -36,14 +36,16 @@ export interface GuestPort {
  * - The one thing for the namespace is a question to the resolver.
  *
  * What comes to the guest has no loopback address: the guest takes the resolver's answers from one.
- * Replaces such rules of before.
+ *
+ * @param replace such rules of before. Ten milliseconds, which the kernel waits before it lets go of a table.
  */
-export function guestRules(ports: readonly GuestPort[]): Message[] {
-  const create = NLM_F.create | NLM_F.ack;
+export function guestRules(ports: readonly GuestPort[], replace: boolean): Message[] {
+  const create = nfMessage(NFT.newTable, NLM_F.create | NLM_F.ack, FAMILY.netdev, [text(1, table)]);
+  const remove = nfMessage(NFT.delTable, NLM_F.ack, FAMILY.netdev, [text(1, table)]);
   return batch([
-    nfMessage(NFT.newTable, create, FAMILY.netdev, [text(1, table)]),
-    nfMessage(NFT.delTable, NLM_F.ack, FAMILY.netdev, [text(1, table)]),
-    nfMessage(NFT.newTable, create, FAMILY.netdev, [text(1, table)]),
+    // Created first, so that the deletion always finds one.
+    ...(replace ? [create, remove] : []),
+    create,
     ...ports.flatMap((port) => [
       ...chain(port.link, toGuest(port)),
       ...chain(port.tap, [...fromGuest4(port), ...fromGuest6(port)]),

@@ -90,7 +90,7 @@ export async function checkGuestNetwork({ runRoot }: DoctorOptions): Promise<Fin
     await namespace.run();
     const job = new NetworkJob().enter(path);
     job.route([addVeth(link, {}, { name: 'far0', inner: false })]).tap(tap, 0);
-    await job.netfilter(guestRules([port])).run();
+    await job.netfilter(guestRules([port], false)).run();
     return { name, status: 'ok', found: 'tap devices and forwarding work', why };
   } catch (error) {
     const tun = !existsSync('/dev/net/tun') || String(error).includes('/dev/net/tun');
