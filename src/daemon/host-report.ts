@@ -4,9 +4,13 @@ import type { RuntimeOffer, Runtimes } from '../engine/runtimes.ts';
 import type { HostReport } from '../engine/system.ts';
 import { detectCgroups } from '../host/cgroup/detect.ts';
 import { run } from '../host/run.ts';
+import type { ContainersConfig } from './config.ts';
 
 /** What the host can do, for `docker info`. Looked up once, when first asked for. */
-export function hostReporter(runtimes: Runtimes): () => Promise<HostReport> {
+export function hostReporter(
+  runtimes: Runtimes,
+  { userns }: Pick<ContainersConfig, 'userns'>,
+): () => Promise<HostReport> {
   let report: Promise<Omit<HostReport, 'runtimes' | 'defaultRuntime'>> | undefined;
   const infos = new Map<string, Promise<RuntimeInfo>>();
   return async () => {
@@ -16,6 +20,8 @@ export function hostReporter(runtimes: Runtimes): () => Promise<HostReport> {
       .map((name) => `WARNING: the runtime ${name} is not available: ${runtimes.why(name)}`);
     return {
       ...host,
+      // As Docker tells that containers have one unless they say otherwise.
+      securityOptions: [...host.securityOptions, ...(userns === 'auto' ? ['name=userns'] : [])],
       runtimes: found,
       defaultRuntime: runtimes.default,
       warnings: [...host.warnings, ...missing],

@@ -51,7 +51,7 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
     volumeFiles: createVolumeFiles({ ...common, workers }),
     readLog,
     defaults: config.containers,
-    hostReport: hostReporter(runtimes),
+    hostReport: hostReporter(runtimes, config.containers),
   });
   const server = await createServer({ engine, config: { version, dataRoot }, log });
   await server.listen(config.dockerSocket);

@@ -586,6 +586,30 @@ test('a part of a volume is mounted, a directory or a file, and a link never lea
   await docker.ok('volume', 'rm', 'parts');
 });
 
+test('an engine whose containers all have a namespace lets them out by --userns=host, and says when no ids are left', async () => {
+  const config = join(here, 'config.yaml');
+  const usernsIds = { first: 2_000_000_000, last: 2_000_000_000 + 2 * 65_536 - 1 };
+  writeFileSync(config, JSON.stringify({ containers: { userns: 'auto', usernsIds } }));
+  await using strict = await startDaemon({ args: ['--config', config] });
+  using client = new DockerClient(strict.host);
+  assert.match(await client.ok('info', '-f', '{{.SecurityOptions}}'), /name=userns/);
+  const map = ['run', '--rm', 'busybox', 'sh', '-c', 'tr -s " " </proc/self/uid_map'];
+  assert.match(await client.ok(...map), /^0 2000\d{6} 65536$/);
+  assert.equal(await client.ok('run', '--rm', '--userns', 'host', ...map.slice(2)), '0 0 4294967295');
+  const privileged = ['run', '--rm', '--privileged', 'busybox', 'true'];
+  assert.match((await client.run(privileged)).stderr, /privileged mode is incompatible with user namespaces/);
+  await client.ok('run', '--rm', '--userns', 'host', ...privileged.slice(2));
+  for (const name of ['first', 'second']) await client.ok('create', '--name', name, 'busybox', 'true');
+  const third = await client.run(['run', '--rm', 'busybox', 'true']);
+  assert.match(third.stderr, /no 65536 ids are left for another user namespace/);
+  await strict.kill9();
+  await strict.start();
+  assert.match((await client.run(['create', 'busybox'])).stderr, /no 65536 ids are left/);
+  await client.ok('rm', 'first');
+  assert.match(await client.ok(...map), /^0 2000\d{6} 65536$/);
+  await client.ok('rm', 'second');
+});
+
 /** Prints its effective user and capabilities. */
 const whoProgram = `
 #include <stdio.h>

@@ -5,7 +5,11 @@ import { lstatSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
+import type { IdMap } from '../../src/engine/runtime.ts';
+import { bindMount, unmount } from '../../src/host/mount.ts';
+import { closeFd } from '../../src/host/paths.ts';
+import { usernsFdOf } from '../../src/host/user-namespace.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { createContainerFiles } from '../../src/storage/archive.ts';
 import { createStorageWorkers } from '../../src/storage/storage-workers.ts';
@@ -14,7 +18,11 @@ import { makeCanary } from '../fixtures/canary.ts';
 import { archive, directory, link, member } from '../fixtures/hostile-tar.ts';
 
 /** CVE-2018-15664: `docker cp` followed a symlink that the container put in place between the check and the use. */
-test('copies that race with a container swapping symlinks neither read nor change the host', async (t) => {
+for (const idMap of [undefined, { hostId: 1_900_000_000, size: 65_536 }])
+  test(`copies that race with a container swapping symlinks neither read nor change the host${idMap ? ', in a user namespace' : ''}`, async (t) =>
+    await race(t, idMap));
+
+async function race(t: TestContext, idMap: IdMap | undefined): Promise<void> {
   const base = mkdtempSync(join(tmpdir(), 'isle-race-'));
   const canary = makeCanary(join(base, 'host'));
   const root = join(base, 'root');
@@ -36,12 +44,14 @@ test('copies that race with a container swapping symlinks neither read nor chang
     ],
     { stdio: 'inherit' },
   );
+  t.after(() => void swapper.kill('SIGKILL'));
+  const seen = idMap ? await mapped(root, idMap) : root;
   t.after(async () => {
-    swapper.kill('SIGKILL');
+    if (idMap) await unmount(seen, { detach: true });
     await workers.close();
     rmSync(base, { recursive: true, force: true });
   });
-  const place = { container: 'box', root, readOnly: false, mounts: [] };
+  const place = { container: 'box', root: seen, readOnly: false, idMap, mounts: [] };
   const options = { noOverwriteDirNonDir: false, copyUidGid: false };
   const upload = archive(
     directory('dir/'),
@@ -82,7 +92,17 @@ test('copies that race with a container swapping symlinks neither read nor chang
   }
   t.diagnostic(`${reads} reads and ${writes} writes got through`);
   assert.ok(reads > 5 && writes > 3, `the race was not run: ${reads} reads, ${writes} writes`);
-});
+}
+
+/** The root as a user namespace has it. */
+async function mapped(root: string, idMap: IdMap): Promise<string> {
+  const target = `${root}-mapped`;
+  mkdirSync(target);
+  const userns = await usernsFdOf(idMap);
+  await bindMount(root, target, { idmap: userns });
+  closeFd(userns);
+  return target;
+}
 
 /** A copy replaces a symlink that stands where a directory shall be: then the container lays it again. */
 function trap(root: string, name: string, other: string, target: string): void {
