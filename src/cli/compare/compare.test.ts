@@ -55,22 +55,30 @@ test('an init is known by its name', () => {
 
 test('leftovers are those whose client is gone, as their peer has ended', () => {
   const now = 1_000_000;
-  const row = (Id: string, run: string, role: string, State: string, age: number) => ({
+  const row = (Id: string, run: string, role: string, State: string, age: number, name?: string) => ({
     Id,
+    Names: [name ?? `/compare-${run}-${role}-0`],
     State,
     Created: now / 1000 - age,
     Labels: { [runLabel]: run, [roleLabel]: role },
   });
   const rows = [
-    row('a1', 'running', 'peer', 'running', 900),
-    row('a2', 'running', 'microvm', 'running', 900),
-    row('b1', 'killed', 'peer', 'exited', 3),
-    row('b2', 'killed', 'container', 'running', 2),
-    row('c1', 'beginning', 'peer', 'created', 2),
-    row('d1', 'killed while beginning', 'peer', 'created', 100),
-    row('e1', 'peer removed', 'container', 'exited', 100),
+    row('running peer', '0000000a', 'peer', 'running', 900),
+    row('running', '0000000a', 'microvm', 'running', 900),
+    row('killed peer', '0000000b', 'peer', 'exited', 3),
+    row('killed', '0000000b', 'container', 'running', 2),
+    row('beginning', '0000000c', 'peer', 'created', 2),
+    row('killed at the beginning', '0000000d', 'peer', 'created', 100),
+    row('without peer', '0000000e', 'container', 'exited', 100),
+    row('of an image with our labels', '0000000f', 'container', 'running', 100, '/web'),
+    row('of another kind', 'x', 'container', 'running', 100),
   ];
-  assert.deepEqual(staleContainers(rows, now), ['b1', 'b2', 'd1', 'e1']);
+  assert.deepEqual(staleContainers(rows, now), [
+    'killed peer',
+    'killed',
+    'killed at the beginning',
+    'without peer',
+  ]);
 });
 
 const facts = JSON.stringify({

@@ -39,11 +39,11 @@ export async function removeLeftovers(
   return { containers: removed.flat(), volumes };
 }
 
-type Row = Pick<ContainerSummary, 'Id' | 'State' | 'Created' | 'Labels'>;
+type Row = Pick<ContainerSummary, 'Id' | 'Names' | 'State' | 'Created' | 'Labels'>;
 
 /** Ids of the containers whose comparison has no client any more. */
 export function staleContainers(rows: readonly Row[], now: number): string[] {
-  const runs = Map.groupBy(rows, (row) => row.Labels?.[runLabel] ?? '');
+  const runs = Map.groupBy(rows.filter(isOurs), (row) => row.Labels?.[runLabel] ?? '');
   return [...runs.values()]
     .filter((run) => {
       const peer = run.find((row) => row.Labels?.[roleLabel] === 'peer');
@@ -52,4 +52,10 @@ export function staleContainers(rows: readonly Row[], now: number): string[] {
       return !begun || run.every((row) => now / 1000 - row.Created > beginning);
     })
     .flatMap((run) => run.map((row) => row.Id));
+}
+
+/** A label alone may come from an image, such as one that was committed from a comparison's container. */
+function isOurs({ Names: [name = ''], Labels: labels }: Row): boolean {
+  const run = labels?.[runLabel] ?? '';
+  return /^[0-9a-f]{8}$/.test(run) && name.startsWith(`/compare-${run}-`);
 }
