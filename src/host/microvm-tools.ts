@@ -15,7 +15,11 @@ const emulators: Record<string, { program: string; package: string }> = {
 };
 
 /** The Rust one's first: Debian 12 has the older one in C. */
-export const virtiofsdPaths = ['/usr/libexec/virtiofsd', '/usr/lib/qemu/virtiofsd', '/usr/lib/virtiofsd'];
+export const virtiofsdPaths: string[] = [
+  '/usr/libexec/virtiofsd',
+  '/usr/lib/qemu/virtiofsd',
+  '/usr/lib/virtiofsd',
+];
 
 /** The directory with `vmlinuz` and `modules` that `scripts/fetch-guest` makes, if it has. */
 export function fetchedKernel(): string | undefined {

@@ -1,5 +1,6 @@
 import { access, constants } from 'node:fs/promises';
 import { detectKvm } from '../../host/kvm.ts';
+import { emulatorOf, virtiofsdPaths } from '../../host/microvm-tools.ts';
 import { runOk } from '../../host/run.ts';
 import { isleError } from '../../lib/errors.ts';
 import type { MicrovmConfig } from './config.ts';
@@ -16,18 +17,13 @@ export interface MicrovmHost {
   arch: string;
 }
 
-const emulators: Record<string, { program: string; package: string; machine: string }> = {
-  x64: { program: 'qemu-system-x86_64', package: 'qemu-system-x86', machine: 'microvm' },
-  arm64: { program: 'qemu-system-aarch64', package: 'qemu-system-arm', machine: 'virt' },
-};
-
 /** Finds the programs and the accelerator. Throws `unavailable` with what to install. */
 export async function findHost(config: MicrovmConfig, shim: string): Promise<MicrovmHost> {
   const arch = process.arch;
-  const emulator = emulators[arch];
+  const emulator = emulatorOf(arch);
   if (!emulator)
     throw isleError('unavailable', { message: `microVMs run on x86-64 and arm64, not on ${arch}` });
-  const machine = config.machine ?? emulator.machine;
+  const machine = config.machine ?? (arch === 'arm64' ? 'virt' : 'microvm');
   if (arch === 'arm64' ? machine !== 'virt' : machine !== 'microvm' && machine !== 'q35')
     throw isleError('unavailable', {
       message: `microvm.machine is "${machine}": on ${arch} it must be ${arch === 'arm64' ? 'virt' : 'microvm or q35'}`,
@@ -39,12 +35,7 @@ export async function findHost(config: MicrovmConfig, shim: string): Promise<Mic
       [`/usr/bin/${emulator.program}`, `/usr/local/bin/${emulator.program}`],
       emulator.package,
     ),
-    find(
-      'virtiofsd',
-      config.virtiofsd,
-      ['/usr/libexec/virtiofsd', '/usr/lib/qemu/virtiofsd', '/usr/lib/virtiofsd'],
-      'virtiofsd (before Debian 13: qemu-system-common)',
-    ),
+    find('virtiofsd', config.virtiofsd, virtiofsdPaths, 'virtiofsd (before Debian 13: qemu-system-common)'),
     detectKvm(),
     find('isle-shim', shim, [], 'Isle anew: sh scripts/build-native'),
   ]);

@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { installationRoots } from '../../host/installation.ts';
+import { fetchedKernel } from '../../host/microvm-tools.ts';
 import { isleError } from '../../lib/errors.ts';
 
 /**
@@ -14,12 +13,10 @@ export function kernelSource(configured: string | undefined): string {
       message: `microvm.kernelSource names ${configured}, which does not exist`,
     });
   }
-  const found = installationRoots()
-    .map((root) => join(root, '.cache/guest'))
-    .find((path) => existsSync(join(path, 'vmlinuz')));
+  const found = fetchedKernel();
   if (found !== undefined) return found;
   throw isleError('unavailable', {
     message:
-      'there is no kernel for guests yet: run scripts/fetch-guest, or name one of yours as microvm.kernelSource',
+      'there is no kernel for guests yet: run sh scripts/bootstrap --microvms, or name one of yours as microvm.kernelSource',
   });
 }
