@@ -100,6 +100,7 @@ export async function runScript(daemon: TestDaemon, model: Model, remote: Remote
   await becomes('plain', 'start', 'running');
   await create('system', { Cmd: worker, HostConfig: { NetworkMode: 'none', Runtime: 'system' } });
   await becomes('system', 'start', 'running');
+  await isUp(daemon, 'system');
   await becomes('system', 'stop?t=5', 'exited', 3);
   await becomes('web', 'stop?t=5', 'exited', 3);
   await becomes('web', 'start', 'running');
@@ -214,6 +215,12 @@ function squashfsOf(content: Buffer): Buffer {
   } finally {
     rmSync(directory, { recursive: true });
   }
+}
+
+/** Before it has said so it does not listen to signals. */
+async function isUp(daemon: TestDaemon, name: string): Promise<void> {
+  for (let tries = 0; tries < 500; tries++, await sleep(20))
+    if ((await daemon.ok('GET', `/containers/${name}/logs?stdout=1`)).text.includes('up')) return;
 }
 
 async function exec(daemon: TestDaemon, name: string): Promise<void> {
