@@ -57,6 +57,7 @@ void boot_first(void) {
 
 bool boot_more(void) {
   static int step;
+  struct failure failure;
   switch (step++) {
     case 0:
       if (has_virtio_device(VIRTIO_FS)) load_modules("fs");
@@ -70,8 +71,11 @@ bool boot_more(void) {
         write_file("/sys/fs/cgroup/cgroup.subtree_control", *at);
       mkdir(WORKLOAD_CGROUP, 0755);
       return true;
+    case 3:
+      if (set_up_loopback(&failure)) say("loopback: %s", strerror(failure.code));
+      return true;
     default:
-      step = 3;
+      step = 4;
       return false;
   }
 }

@@ -94,7 +94,7 @@ static int mount_share(const struct run_spec *spec, struct failure *failure) {
 
 static int prepare_machine(const struct run_spec *spec, struct failure *failure) {
   if (spec->time && set_clock(spec->time, failure)) return -1;
-  if (reseed(spec->seed, failure) || set_up_loopback(failure)) return -1;
+  if (reseed(spec->seed, failure)) return -1;
   for (size_t index = 0; index < spec->link_count; index++)
     if (set_up_link(&spec->links[index], failure)) return -1;
   return make_workload_cgroup(spec->pids_limit, failure) || mount_share(spec, failure) ? -1 : 0;

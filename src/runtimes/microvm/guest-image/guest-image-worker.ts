@@ -25,8 +25,16 @@ export interface GuestImage {
   pvh: boolean;
 }
 
+/** Kept beside the files. */
+interface About {
+  version: string;
+  pvh: boolean;
+  /** Bytes of the kernel and of the initramfs. */
+  sizes: number[];
+}
+
 /** Of what this file makes out of the same input. */
-const format = 1;
+const format = 2;
 
 if (parentPort) serveThread<GuestImageJob>(parentPort, prepare);
 
@@ -41,14 +49,15 @@ async function prepare({ source, target, init }: GuestImageJob): Promise<GuestIm
   const known = await readPrepared(directory);
   if (known) return known;
   const image = await readKernelImage(kernel);
-  const about = { version: image.version, pvh: image.pvh };
+  const sizes = [image.data.length, initramfs.length];
+  const about: About = { version: image.version, pvh: image.pvh, sizes };
   await write(target, directory, {
     kernel: image.data,
     initramfs,
     about: Buffer.from(JSON.stringify(about)),
   });
   await removeOthers(target, directory);
-  return { ...pathsIn(directory), ...about };
+  return { ...pathsIn(directory), version: about.version, pvh: about.pvh };
 }
 
 async function sourceFiles(source: string): Promise<{ kernel: string; modules?: string }> {
@@ -79,12 +88,16 @@ function pathsIn(directory: string): { kernel: string; initramfs: string } {
   return { kernel: join(directory, 'vmlinux'), initramfs: join(directory, 'initramfs') };
 }
 
+/** Undefined when it is not there, or not as it was written: then it is made again. */
 async function readPrepared(directory: string): Promise<GuestImage | undefined> {
+  const { kernel, initramfs } = pathsIn(directory);
   try {
-    const about = JSON.parse(await readFile(join(directory, 'about.json'), 'utf8')) as GuestImage;
-    return { ...pathsIn(directory), version: about.version, pvh: about.pvh };
+    const about = JSON.parse(await readFile(join(directory, 'about.json'), 'utf8')) as About;
+    const sizes = await Promise.all([kernel, initramfs].map(async (path) => (await stat(path)).size));
+    if (sizes.join() !== about.sizes.join()) return undefined;
+    return { kernel, initramfs, version: about.version, pvh: about.pvh };
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
+    if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined;
     throw error;
   }
 }
@@ -103,6 +116,8 @@ async function write(
   await writeSynced(kernel, data.kernel);
   await writeSynced(initramfs, data.initramfs);
   await writeSynced(join(draft, 'about.json'), data.about);
+  // One that was damaged may be in the way.
+  await rm(directory, { recursive: true, force: true });
   await rename(draft, directory);
   await syncDirectory(target);
   failpoint('guest.image.after');
