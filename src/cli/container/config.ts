@@ -126,7 +126,7 @@ function namesOf(flags: ContainerFlags) {
 }
 
 function isolationOf(flags: ContainerFlags) {
-  const security = parseSecurity(flags['security-opt']);
+  const security = parseSecurity([...flags['security-opt'], ...(flags.nested ? ['nesting=true'] : [])]);
   const requests: DeviceRequest[] = [];
   if (flags.gpus !== undefined) requests.push(parseGpus(flags.gpus));
   const cdi = flags.device.filter(isCdiDevice);

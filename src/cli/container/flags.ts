@@ -96,6 +96,7 @@ const isolation = {
   gpus: text('GPUs to add', { value: 'gpu-request' }),
   ipc: text('IPC namespace: private, shareable, host, none, container:NAME'),
   isolation: text('Isolation technology'),
+  nested: boolean('Let it run containers itself (--runtime system)'),
   pid: text('PID namespace: host, container:NAME'),
   privileged: boolean('Give it everything the host has'),
   'security-opt': list('Security options'),

@@ -283,7 +283,7 @@ export class MicrovmRuntime implements Runtime {
   async close(): Promise<void> {
     this.disconnect();
     if ((await this.leftovers()).length === 0) await this.#parts.removeCgroup();
-    this.#parts.oci.close();
+    await this.#parts.oci.close();
   }
 
   /** One that an earlier daemon left is recovered on first touch. */

@@ -28,6 +28,7 @@ export class Staging {
   readonly paths: StagedPaths;
   #bundle: string;
   #workload: Workload;
+  #directories: string[] = [];
   #devices: OciDevice[] = [];
   /** The network namespace is somebody else's: its /sys cannot be mounted from inside. */
   #foreignSys = false;
@@ -50,8 +51,14 @@ export class Staging {
   }
 
   /** Takes over from the OCI runtime what it could not do in there. */
-  takeFrom({ linux }: OciSpec): void {
+  takeFrom({ linux, mounts }: OciSpec): void {
     if (this.paths.dev !== undefined) this.#devices = linux.devices.splice(0);
+    // crun makes no directory to mount a proc or sysfs on, other than in the root (CVE-2023-27561).
+    this.#directories = mounts
+      .filter(
+        ({ type, destination }) => (type === 'proc' || type === 'sysfs') && destination.startsWith('/dev/'),
+      )
+      .map(({ destination }) => destination);
     if (!this.#foreignSys) return;
     this.#sysctls = Object.entries(linux.sysctl ?? {}).filter(([name]) => name.startsWith('net.'));
     for (const [name] of this.#sysctls) delete linux.sysctl?.[name];
@@ -90,6 +97,7 @@ export class Staging {
     try {
       for (const [name, target] of links) makeLink(root, name, target, map.hostId);
       for (const device of [...usual, ...this.#devices]) makeNode(root, device, map);
+      for (const directory of this.#directories) makeDirectory(root, directory, map.hostId);
       // For the terminal to be mounted on.
       if (this.#workload.tty) makeFile(root, 'console', map.hostId);
     } finally {
@@ -161,6 +169,16 @@ const usual: OciDevice[] = [
 
 function makeLink(root: number, name: string, target: string, owner: number): void {
   must(tree.treeSymlink(target, root, name, owner, owner, seconds(), 0), 'symlink', name);
+}
+
+/** With its parents; a clean path below /dev. */
+function makeDirectory(root: number, path: string, owner: number): void {
+  let at = root;
+  try {
+    for (const name of path.split('/').slice(2)) at = enter(root, at, name, owner);
+  } finally {
+    if (at !== root) tree.treeClose(at);
+  }
 }
 
 function makeFile(root: number, name: string, owner: number): void {

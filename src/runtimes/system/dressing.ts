@@ -1,12 +1,12 @@
 import type { Workload, WorkloadMount } from '../../engine/runtime.ts';
 import type { Dressed, Dressing } from '../oci/dressing.ts';
-import type { SpecHost } from '../oci/spec.ts';
 import type { OciMount, OciSpec } from '../oci/spec-types.ts';
 import { initCapabilities } from './capabilities.ts';
 import { delegate } from './delegation.ts';
 import { endingOf, findInit, type Init, isInitCommand, usualInit } from './init.ts';
 import { inittabOf } from './inittab.ts';
 import type { Lxcfs } from './lxcfs.ts';
+import { openForNesting, presentDevices, takeNesting } from './nesting.ts';
 
 export interface SystemParts {
   /** Where the hierarchy of cgroup v2 is mounted on the host, whether it has the controllers or not. */
@@ -23,21 +23,25 @@ export function systemDressing(parts: SystemParts): Dressing {
   return {
     name: 'system',
     traits: { ownKernel: false, idMap: true, bootsInit: true },
-    async dress(asked, host): Promise<Dressed> {
-      const wanted =
-        asked.bootInit && !isInitCommand(asked.args[0]) ? { ...asked, args: [usualInit] } : asked;
-      const [command = ''] = wanted.args;
-      const init = isInitCommand(command) ? await findInit(wanted.rootfs, command) : undefined;
-      const [workload, limits] = await Promise.all([
-        init ? bootable(wanted, init, host) : wanted,
+    async dress(given, host): Promise<Dressed> {
+      const { workload: asked, nesting } = takeNesting(given);
+      const init = await initOf(asked);
+      const [booting, limits] = await Promise.all([
+        init ? bootable(asked, init) : asked,
         parts.lxcfs.mounts(),
       ]);
+      const workload = {
+        ...booting,
+        ...((init ?? nesting) && { capAdd: initCapabilities(asked, host.capabilities) }),
+        ...(nesting && { devices: [...asked.devices, ...(await presentDevices())] }),
+      };
       return {
         workload,
         ...(init && { ending: endingOf(init.kind) }),
         change: (spec) => {
-          change(spec, workload, init !== undefined);
+          ownCgroups(spec, workload, init !== undefined);
           spec.mounts.push(...limits);
+          if (nesting) openForNesting(spec);
         },
         created: async (cgroup) => {
           if (limits.length > 0) await parts.lxcfs.join(asked.id);
@@ -50,17 +54,23 @@ export function systemDressing(parts: SystemParts): Dressing {
   };
 }
 
-async function bootable(asked: Workload, init: Init, host: SpecHost): Promise<Workload> {
+/** The init that is to be run; undefined when another command was named. */
+async function initOf({ bootInit, args: [command = ''], rootfs }: Workload): Promise<Init | undefined> {
+  if (isInitCommand(command)) return await findInit(rootfs, command);
+  return bootInit ? await findInit(rootfs, usualInit) : undefined;
+}
+
+async function bootable(asked: Workload, init: Init): Promise<Workload> {
   const inittab = await inittabOf(asked.rootfs, init.kind, asked.stateDir);
   return {
     ...asked,
-    args: [init.path, ...asked.args.slice(1)],
+    // What an image would run that is no init has no say.
+    args: [init.path, ...(isInitCommand(asked.args[0]) ? asked.args.slice(1) : [])],
     env: environment(asked, init),
     // The console is a terminal whether somebody looks at it or not.
     tty: true,
     // It has to be the first process itself.
     init: false,
-    capAdd: initCapabilities(asked, host.capabilities),
     mounts: [...memoryMounts(asked, inittab), ...asked.mounts],
   };
 }
@@ -104,7 +114,7 @@ function memoryMounts({ mounts }: Workload, inittab: WorkloadMount | undefined):
  * The unified hierarchy alone, writable, and its own part of it: on a host whose controllers are v1's it holds none, so
  * that limits stay with the host.
  */
-function change(spec: OciSpec, { idMap, cgroupns }: Workload, boots: boolean): void {
+function ownCgroups(spec: OciSpec, { idMap, cgroupns }: Workload, boots: boolean): void {
   if (cgroupns !== 'private' || !(idMap || boots)) return;
   const own: OciMount = {
     destination: '/sys/fs/cgroup',
