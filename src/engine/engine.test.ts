@@ -321,3 +321,31 @@ test('exit codes of execs outlive the daemon, and go with the container', async 
   );
   await last.close();
 });
+
+test('execs that are never started are bounded, and go when the container ends', async (t) => {
+  const fake = await engineFor(t);
+  const { id } = await run(fake, ['sleep', '100']);
+  const { execs, containers } = fake.engine;
+  const create = () =>
+    execs.create(id, {
+      args: ['true'],
+      env: [],
+      cwd: '',
+      user: '',
+      tty: false,
+      attachStdin: false,
+      attachStdout: false,
+      attachStderr: false,
+      privileged: false,
+    });
+  const first = await create();
+  for (let i = 1; i < 1000; i++) await create();
+  await assert.rejects(create(), /1000 execs that were created and never started/);
+  await containers.kill(id, undefined);
+  await containers.start(id);
+  assert.throws(
+    () => execs.get(first),
+    (error) => isIsleError(error, 'noSuchExec'),
+  );
+  await create();
+});

@@ -56,8 +56,8 @@ describe('isle run and what follows it', () => {
       '1000000',
     ]);
     child.stdout?.once('data', () => child.stdout?.destroy());
-    const { stderr } = await outcomeOf(child);
-    assert.equal(stderr, '');
+    const { code, stderr } = await outcomeOf(child);
+    assert.deepEqual([code, stderr], [1, ''], "docker's code");
     // The container itself goes on to its end.
     await isle(['rm', '-f', 'unread']);
     while ((await isle(['ps', '-aq'])).stdout !== '') await sleep(50);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Exit, Workload } from '../../src/engine/runtime.ts';
+import { detectCgroups } from '../../src/host/cgroup/detect.ts';
 import { CAP_SYS_RESOURCE, hasCapability } from '../../src/host/limits.ts';
 import { isIsleError } from '../../src/lib/errors.ts';
 import { newId } from '../../src/lib/ids.ts';
@@ -275,6 +276,28 @@ describe('containers of crun and conmon', { concurrency: false }, () => {
       /invalid mount target/,
     );
     await refused({ cgroupParent: '../..' }, /cgroup parent/);
+  });
+
+  test('a parent group that was asked for goes with the last container in it, unless it was there before', async () => {
+    const { runtime, instance } = fixture;
+    const cgroups = await detectCgroups();
+    const [made, found] = [`/${instance}-made`, `/${instance}-found`];
+    const exists = (path: string) => cgroups.cgroup(path).exists();
+    await cgroups.cgroup(found).create();
+    try {
+      const changes = { args: ['sleep', '1000'] };
+      const one = await start({ ...changes, cgroupParent: `${made}/a/b` });
+      const two = await start({ ...changes, cgroupParent: `${made}/a` });
+      const three = await start({ ...changes, cgroupParent: `${found}/c` });
+      await runtime.delete(one.id);
+      assert.deepEqual([await exists(`${made}/a/b`), await exists(`${made}/a`)], [false, true]);
+      await runtime.delete(two.id);
+      assert.deepEqual([await exists(`${made}/a`), await exists(made)], [false, false]);
+      await runtime.delete(three.id);
+      assert.deepEqual([await exists(`${found}/c`), await exists(found)], [false, true]);
+    } finally {
+      await cgroups.cgroup(found).remove();
+    }
   });
 
   test('ulimits, shm size, hostname, sysctls and read-only roots are as asked', async () => {

@@ -37,6 +37,7 @@ export class StreamSession {
     this.#context = context;
     this.#socket = socket;
     this.#options = options;
+    context.out.unreadCode = 1;
   }
 
   /** True when keys typed here go to the container as they are. */

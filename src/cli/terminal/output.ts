@@ -11,6 +11,8 @@ export class Output {
   readonly fd: 1 | 2;
   readonly isTerminal: boolean;
   readonly paint: Paint;
+  /** Exit code when whoever reads goes away. Docker's for a container's own output is 1. */
+  unreadCode = 0;
   #stream: NodeJS.WriteStream | undefined;
 
   constructor(fd: 1 | 2, color: ColorMode, env: NodeJS.ProcessEnv) {
@@ -24,7 +26,7 @@ export class Output {
     if (!this.#stream) {
       this.#stream = this.fd === 1 ? process.stdout : process.stderr;
       this.#stream.on('error', (error) => {
-        if (errnoOf(error) === 'EPIPE') process.exit(this.fd === 1 ? 0 : 1);
+        if (errnoOf(error) === 'EPIPE') process.exit(this.fd === 1 ? this.unreadCode : 1);
         throw error;
       });
     }
@@ -47,7 +49,7 @@ export class Output {
       while (data.length > 0) data = data.subarray(writeSync(this.fd, data));
     } catch (error) {
       const code = errnoOf(error);
-      if (code === 'EPIPE') process.exit(0);
+      if (code === 'EPIPE') process.exit(this.unreadCode);
       if (code !== 'EAGAIN') throw error;
       this.stream.write(data);
     }

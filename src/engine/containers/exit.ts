@@ -49,6 +49,7 @@ export async function endContainer(
 ): Promise<void> {
   if (ctx.live.get(id) !== live) return;
   live.stopHelpers();
+  ctx.execs.dropUnstarted(id);
   const before = ctx.records.find(id);
   await live.once('die', async () => publishEnd(ctx, before, exit));
   await live.once('release', () => release(ctx, before));

@@ -9,6 +9,8 @@ import type { ExecSession, TerminalSize } from '../runtime.ts';
 
 /** How many ended execs of one container can still be asked for their exit code. */
 const keptEnded = 64;
+/** How many that were never started one container may have: nobody has so many about to start. */
+const mostUnstarted = 1000;
 
 interface Entry {
   record: ExecRecord;
@@ -39,6 +41,7 @@ export class ExecService implements Execs {
     const [command] = options.args;
     if (command === undefined || command === '')
       throw isleError('invalidParameter', { message: 'No exec command specified' });
+    this.#checkUnstarted(container.id);
     this.#ctx.runtimeOf(container).anticipate?.();
     const id = newId();
     const record: ExecRecord = {
@@ -106,6 +109,12 @@ export class ExecService implements Execs {
     if (entry.session && entry.record.running) await entry.session.resize(size);
   }
 
+  /** The container has ended: what was not started by now never can be. */
+  dropUnstarted(containerId: string): void {
+    for (const [id, { record }] of this.#entries)
+      if (record.containerId === containerId && isUnstarted(record)) this.#entries.delete(id);
+  }
+
   /** The container is gone: so are its execs. */
   forget(containerId: string): void {
     for (const [id, { record }] of this.#entries) if (record.containerId === containerId) this.#drop(id);
@@ -154,12 +163,25 @@ export class ExecService implements Execs {
     if (container) publishContainer(this.#ctx, container, action, { execID: record.id, ...more });
   }
 
+  #checkUnstarted(containerId: string): void {
+    let count = 0;
+    for (const { record } of this.#entries.values())
+      if (record.containerId === containerId && isUnstarted(record)) count++;
+    if (count < mostUnstarted) return;
+    const message = `container ${containerId} has ${count} execs that were created and never started: start them, or restart the container`;
+    throw isleError('conflict', { message });
+  }
+
   #dropEnded(containerId: string): void {
     const ended = [...this.#entries].filter(
       ([, { record }]) => record.containerId === containerId && record.exitCode !== null,
     );
     for (const [id] of ended.slice(0, -keptEnded)) this.#drop(id);
   }
+}
+
+function isUnstarted({ running, exitCode }: ExecRecord): boolean {
+  return !running && exitCode === null;
 }
 
 /** Nobody reads: output is dropped so that the process does not block on it. */

@@ -38,6 +38,8 @@ export interface Cgroup {
   kill(): Promise<void>;
   /** Removes it and all below, waiting up to 5 s for processes that are just ending (EBUSY after that). Idempotent. */
   remove(): Promise<void>;
+  /** Removes it unless something is in it, or below it. False when it stays. */
+  removeEmpty(): Promise<boolean>;
   /** How many processes the kernel has killed for want of memory here. */
   oomKills(): Promise<number>;
   /**

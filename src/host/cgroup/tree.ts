@@ -43,6 +43,18 @@ export async function removeGroup(directory: string, timeout = 5000): Promise<vo
   }
 }
 
+/** Removes the group unless it holds a process or another group. False when it stays. */
+export async function removeEmptyGroup(directory: string): Promise<boolean> {
+  try {
+    await rmdir(directory);
+    return true;
+  } catch (error) {
+    if (isGone(error)) return true;
+    if (errnoOf(error) === 'EBUSY' || errnoOf(error) === 'ENOTEMPTY') return false;
+    throw error;
+  }
+}
+
 /** Repeats `step` until it says true, with pauses from 1 to 50 ms. Throws ETIMEDOUT. */
 export async function until(what: string, step: () => Promise<boolean>, timeout = 10_000): Promise<void> {
   const deadline = performance.now() + timeout;

@@ -19,7 +19,7 @@ import {
   writeControl,
 } from './files.ts';
 import { MoveAhead } from './move-ahead.ts';
-import { childGroups, processesIn, removeGroup, until } from './tree.ts';
+import { childGroups, processesIn, removeEmptyGroup, removeGroup, until } from './tree.ts';
 
 /** Where the hierarchies are mounted. Several controllers may share a directory. */
 export interface V1Layout {
@@ -142,6 +142,11 @@ class CgroupV1 implements Cgroup {
 
   async remove(): Promise<void> {
     await Promise.all(this.#directories().map((directory) => removeGroup(directory)));
+  }
+
+  async removeEmpty(): Promise<boolean> {
+    const removed = await Promise.all(this.#directories().map(removeEmptyGroup));
+    return removed.every(Boolean);
   }
 
   async oomKills(): Promise<number> {

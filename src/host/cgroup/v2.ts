@@ -15,7 +15,7 @@ import {
   writeControl,
 } from './files.ts';
 import { MoveAhead } from './move-ahead.ts';
-import { childGroups, processesIn, removeGroup } from './tree.ts';
+import { childGroups, processesIn, removeEmptyGroup, removeGroup } from './tree.ts';
 
 /** Control groups on the unified hierarchy mounted at `root`. */
 export async function openV2(root = '/sys/fs/cgroup'): Promise<Cgroups> {
@@ -131,6 +131,10 @@ class CgroupV2 implements Cgroup {
 
   remove(): Promise<void> {
     return removeGroup(this.#directory);
+  }
+
+  removeEmpty(): Promise<boolean> {
+    return removeEmptyGroup(this.#directory);
   }
 
   async oomKills(): Promise<number> {

@@ -16,6 +16,8 @@ export interface Layout {
   terminals: string;
   /** Compiled seccomp filters. */
   filters: string;
+  /** Marks of the control groups above containers' that Isle made. */
+  parents: string;
   execs(id: string): string;
   /** Like a bundle, for one more process in a container. */
   exec(id: string, execId: string): string;
@@ -32,6 +34,7 @@ export function layoutOf(runRoot: string, instance: string): Layout {
     state: join(runRoot, 'runtime'),
     terminals: join(runRoot, 'tty'),
     filters: join(runRoot, 'filters'),
+    parents: join(runRoot, 'cgroup-parents'),
     execs: (id) => join(bundles, safe(id), 'execs'),
     exec: (id, execId) => join(bundles, safe(id), 'execs', safe(execId)),
     cgroup: (id, parent) => `${cgroupParent(parent, instance)}/${safe(id)}`,

@@ -18,6 +18,7 @@ import { closeFd } from '../../host/paths.ts';
 import { run } from '../../host/run.ts';
 import { startTimeOf } from '../../host/process.ts';
 import { errnoOf, isleError } from '../../lib/errors.ts';
+import { noteParents, removeParents } from './cgroup-parents.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import { Rollback } from '../../lib/rollback.ts';
 import { type Monitor, MonitorFailure, type MonitorTools, startMonitor } from './conmon.ts';
@@ -98,6 +99,7 @@ export class OciRuntime implements Runtime {
       workload.ipc === 'shareable' ? mountSharedMemory(bundle, workload.shmSize, workload.idMap) : undefined,
       staging.make(),
     ]);
+    if (workload.cgroupParent !== '') await noteParents(layout, this.#parts.cgroups, cgroup);
     failpoint('runtime.bundle.after');
     failpoint('runtime.monitor.before');
     const monitor = await this.#startMonitor(workload, bundle).finally(restoreNull);
@@ -211,6 +213,7 @@ export class OciRuntime implements Runtime {
     else await killRemains(bundle, cgroup);
     container?.hub.close();
     await Promise.all([removeFiles(layout, id, cgroup), container?.monitorEnded]);
+    if (path !== layout.cgroup(id, '')) await removeParents(layout, cgroups, path);
     if (this.#containers.get(id) === container) this.#containers.delete(id);
     await this.#dressing.removed?.(id);
     failpoint('runtime.delete.after');
