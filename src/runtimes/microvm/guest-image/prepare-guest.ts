@@ -3,7 +3,8 @@ import { programPath } from '../../../host/installation.ts';
 import { isleError, messageOf } from '../../../lib/errors.ts';
 import { ThreadPool } from '../../../lib/threads.ts';
 import { workerFile } from '../../../lib/worker-file.ts';
-import type { GuestImage, GuestImageJob } from './guest-image-worker.ts';
+import type { GuestImageJob } from './guest-image-worker.ts';
+import { findPrepared, sourceFiles, sourceIdentity, type GuestImage } from './prepared-image.ts';
 
 export type { GuestImage };
 
@@ -21,25 +22,33 @@ export interface PrepareOptions {
  * same data root must not overlap. Throws `guestKernel`.
  */
 export async function prepareGuest({ source, dataRoot, init, log }: PrepareOptions): Promise<GuestImage> {
-  const pool = new ThreadPool({
-    file: workerFile(import.meta.url, './guest-image-worker.ts'),
-    threads: 1,
-    // A kernel is held twice: packed and not.
-    limits: { maxOldGenerationSizeMb: 256 },
-  });
   const started = performance.now();
-  const job: GuestImageJob = {
-    source,
-    target: join(dataRoot, 'guest'),
-    init: init ?? programPath('isle-guest'),
-  };
+  const target = join(dataRoot, 'guest');
   try {
-    const image = (await pool.run(job)) as GuestImage;
+    const program = init ?? programPath('isle-guest');
+    const files = await sourceFiles(source);
+    const identity = await sourceIdentity(files, program);
+    const known = await findPrepared(target, identity);
+    if (known) return known;
+    await make({ files, source: identity, target, init: program });
+    const image = await findPrepared(target, identity);
+    if (!image) throw new Error(`what was made of it in ${target} is damaged already`);
     const how = image.pvh ? 'started directly' : 'unpacked by the guest itself';
     log?.(`guest kernel ${image.version} is ready in ${Math.round(performance.now() - started)} ms (${how})`);
     return image;
   } catch (error) {
     throw isleError('guestKernel', { source, why: messageOf(error) }, error);
+  }
+}
+
+async function make(job: GuestImageJob): Promise<void> {
+  const pool = new ThreadPool({
+    file: workerFile(import.meta.url, './guest-image-worker.ts'),
+    threads: 1,
+    limits: { maxOldGenerationSizeMb: 256 },
+  });
+  try {
+    await pool.run(job);
   } finally {
     await pool.close();
   }
