@@ -43,7 +43,7 @@ export async function compare(
   const [host, facts] = await Promise.all([hostOf(context), client.get<HostFacts>('/isle/v1/host')]);
   await removeLeftovers(client);
   const bench = new Bench(client, signal);
-  const subjects = options.isolations.map((name) => new Subject(isolations[name], plan.workload.isInit));
+  const subjects = options.isolations.map((name) => new Subject(isolations[name]));
   const each = options.runs + 2 + options.rounds * probeKinds.length;
   const progress = new Progress(context.err, subjects.length * each);
   let peer: Peer | undefined;

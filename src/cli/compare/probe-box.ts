@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../lib/errors.ts';
 import { Failure } from '../failure.ts';
 import { type Bench, type Body, probePath } from './bench.ts';
+import { untilBooted } from './boot.ts';
 import { execute } from './capture.ts';
 import { type Footprint, footprintOf } from './footprint.ts';
 import type { Isolation } from './isolations.ts';
@@ -13,10 +13,6 @@ import type { Probes } from './report.ts';
 
 /** Seconds after which the placeholder ends, whatever became of its client. */
 const longest = '900';
-/** Milliseconds for a system inside to come up. */
-const bootPatience = 120_000;
-/** Milliseconds for its start to calm down where it cannot say when it is done. */
-const settling = 1000;
 
 /** Names of the probes that are run one after the other, as progress shows them. */
 export const probeKinds = ['cpu', 'files', 'net', 'calls'] as const;
@@ -27,8 +23,6 @@ export class ProbeBox {
   readonly isolation: Isolation;
   readonly facts: Facts;
   readonly footprint: Footprint;
-  /** Milliseconds from the request until the system inside had reached its target. */
-  readonly booted: number | undefined;
   readonly execTimes: number[] = [];
   readonly results: Record<keyof Probes, number[]> = {
     cpu: [],
@@ -45,29 +39,20 @@ export class ProbeBox {
   readonly #id: string;
 
   static async start(bench: Bench, plan: Plan, isolation: Isolation): Promise<ProbeBox> {
-    const from = performance.now();
     const id = await bench.create(isolation.name, boxBody(plan, isolation));
     await bench.putProbe(id);
     await bench.start(id);
-    const booted = isolation.name === 'system' ? await untilBooted(bench, id, from) : undefined;
+    if (isolation.name === 'system') await untilBooted(bench, id);
     const facts = parseFacts(await execute(bench, id, [probePath, 'facts']));
-    return new ProbeBox(bench, id, isolation, facts, await footprintOf(bench, id), booted);
+    return new ProbeBox(bench, id, isolation, facts, await footprintOf(bench, id));
   }
 
-  private constructor(
-    bench: Bench,
-    id: string,
-    isolation: Isolation,
-    facts: Facts,
-    footprint: Footprint,
-    booted: number | undefined,
-  ) {
+  private constructor(bench: Bench, id: string, isolation: Isolation, facts: Facts, footprint: Footprint) {
     this.#bench = bench;
     this.#id = id;
     this.isolation = isolation;
     this.facts = facts;
     this.footprint = footprint;
-    this.booted = booted;
   }
 
   /** How long one further command takes. */
@@ -158,25 +143,3 @@ function boxBody({ body }: Plan, isolation: Isolation): Body {
   if (isolation.name === 'system') return { ...made, Cmd: undefined, Entrypoint: undefined };
   return { ...made, Entrypoint: [probePath], Cmd: ['idle', longest] };
 }
-
-/** Systemd says when all is up; for other inits there is nothing to ask. */
-async function untilBooted(bench: Bench, id: string, from: number): Promise<number | undefined> {
-  const until = performance.now() + bootPatience;
-  while (performance.now() < until) {
-    let state: string;
-    try {
-      state = await execute(bench, id, ['/bin/sh', '-c', systemState], { user: '0', patience: bootPatience });
-    } catch {
-      break; // no shell
-    }
-    if (state.trim() === 'none') break;
-    // While systemd comes up nobody listens yet: then there is no answer at all.
-    if (/^(running|degraded)$/m.test(state)) return performance.now() - from;
-    await bench.unlessAborted(sleep(50));
-  }
-  await bench.unlessAborted(sleep(settling));
-  return undefined;
-}
-
-const systemState =
-  'command -v systemctl >/dev/null && [ "$(cat /proc/1/comm)" = systemd ] || { echo none; exit; }; systemctl is-system-running --wait 2>/dev/null || true';

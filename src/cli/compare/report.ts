@@ -77,7 +77,7 @@ export interface Times {
   ended?: Summary;
   healthy?: number;
   /** The system inside had reached its target. */
-  booted?: number;
+  booted?: Summary;
   /** From the request to stop it to its end. */
   stop?: Summary;
   /** It ignored its stop signal and was killed after the time-out: then `stop` says how long the kill took. */

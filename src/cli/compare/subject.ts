@@ -26,12 +26,8 @@ export class Subject {
   #spent = 0;
   readonly #notes: string[] = [];
 
-  readonly #initIsWorkload: boolean;
-
-  /** @param initIsWorkload the image's init is what is to be run. */
-  constructor(isolation: Isolation, initIsWorkload: boolean) {
+  constructor(isolation: Isolation) {
     this.isolation = isolation;
-    this.#initIsWorkload = initIsWorkload;
   }
 
   /** False once a container of this isolation could not even be created. */
@@ -135,7 +131,7 @@ export class Subject {
   }
 
   #times(): Times {
-    const of = (key: 'started' | 'firstOutput' | 'listening' | 'ended' | 'stop') =>
+    const of = (key: 'started' | 'firstOutput' | 'listening' | 'ended' | 'booted' | 'stop') =>
       this.#summary('ms', (run) => run[key]);
     const first = this.#first;
     const cold = first?.firstOutput ?? first?.listening ?? first?.started;
@@ -146,7 +142,7 @@ export class Subject {
       listening: of('listening'),
       ended: of('ended'),
       healthy: first?.healthy,
-      booted: this.box?.booted,
+      booted: of('booted'),
       stop: of('stop'),
       ignoresStop: first?.ignoredStop,
       // The first one finds nothing prepared.
@@ -157,9 +153,7 @@ export class Subject {
   #memory(): Memory | undefined {
     const footprints = this.#runs.map((run) => run.footprint).filter((one) => one !== undefined);
     const box = this.box?.footprint;
-    // A system takes what it takes only when it is up; nothing else than its init is in the box.
-    const whole = this.box?.booted !== undefined && this.#initIsWorkload;
-    const seen = footprints.length > 0 && !(whole && box) ? footprints : box ? [box] : [];
+    const seen = footprints.length > 0 ? footprints : box ? [box] : [];
     const total = summarize(
       'B',
       seen.map(({ memory, swapped }) => memory + swapped),

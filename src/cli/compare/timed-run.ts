@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiError } from '../client/errors.ts';
 import type { Bench } from './bench.ts';
+import { untilBooted } from './boot.ts';
 import { type Capture, captureContainer, startExec } from './capture.ts';
 import { footprintOf } from './footprint.ts';
 import type { Isolation } from './isolations.ts';
@@ -17,6 +18,8 @@ export interface RunTimes {
   ended?: number;
   exitCode?: number;
   healthy?: number;
+  /** The system inside was up. */
+  booted?: number;
   /** From the request to stop it. */
   stop?: number;
   ignoredStop?: boolean;
@@ -74,6 +77,9 @@ export async function timedRun(
     if (options.health && ended === undefined)
       assign(times, 'healthy', since(await healthy(bench, id, options)));
 
+    // An init that has not come up yet does not know its stop signal.
+    if (isolation.name === 'system' && (later || ended === undefined))
+      assign(times, 'booted', since(await untilBooted(bench, id)));
     // Its output ends a moment before it does.
     if (ended !== undefined && !later) await untilStopped(bench, id);
     const state = await stateOf(bench, id);
@@ -209,7 +215,7 @@ async function writableSize(bench: Bench, id: string): Promise<number> {
   return answer.SizeRw ?? 0;
 }
 
-function assign<K extends 'firstOutput' | 'listening' | 'ended' | 'healthy'>(
+function assign<K extends 'firstOutput' | 'listening' | 'ended' | 'healthy' | 'booted'>(
   times: RunTimes,
   key: K,
   value: number | undefined,
