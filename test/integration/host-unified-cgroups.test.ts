@@ -8,7 +8,7 @@ const node =
 /** What must hold on a pure v2 host as it does here; of the longest suite only what control groups are part of. */
 const suites = [
   'test/integration/host-cgroup.test.ts test/integration/host-mount.test.ts test/integration/host-pidfd.test.ts',
-  'test/integration/host-doctor.test.ts test/conformance/runtime-oci.test.ts',
+  'test/integration/host-doctor.test.ts test/conformance/runtime-oci.test.ts test/conformance/snapshots-overlay.test.ts',
   '--test-name-pattern="limits|memory" test/integration/runtime-containers.test.ts',
 ];
 
