@@ -106,26 +106,35 @@ static void close_layers(struct layers *l) {
 }
 
 /*
- * overlayMapped(target, layers, lowers, writable, options, usernsFd, uid, gid, apart): mounts an overlay whose layers'
- * owners are translated by the user namespace, in which `uid` and `gid` are root. `lowers` are NUL-terminated paths
- * below `layers`; `writable` holds the directories upper and work. Only the two directories are cloned, so that
- * the number of layers costs nothing. `apart`: do not try detached layers first.
+ * overlayMapped(target, layers, lowers, writable, options, hostId, size, apart): mounts an overlay whose layers' owners
+ * are translated for a user namespace with the ids from `hostId` on. `lowers` are NUL-terminated paths below `layers`;
+ * `writable` holds the directories upper and work. Only the two directories are cloned, so that the number of layers
+ * costs nothing. `apart`: do not try detached layers first.
  */
 static void run_overlay_mapped(struct isle_op *op) {
+  char map[64];
+  snprintf(map, sizeof map, "0 %lld %lld\n", (long long)op->a[5].i, (long long)op->a[6].i);
+  int userns = isle_userns(map, map);
+  if (userns < 0) {
+    op->error = errno;
+    op->detail = strdup("user namespace");
+    return;
+  }
   struct layers *l = calloc(1, sizeof *l);
-  int lower_tree = clone_mapped(op->a[1].s, (int)op->a[5].i);
-  int upper_tree = lower_tree < 0 ? -1 : clone_mapped(op->a[3].s, (int)op->a[5].i);
+  int lower_tree = clone_mapped(op->a[1].s, userns);
+  int upper_tree = lower_tree < 0 ? -1 : clone_mapped(op->a[3].s, userns);
   int result = -1;
+  close(userns);
   if (!l) {
     op->error = ENOMEM;
   } else if (lower_tree < 0 || upper_tree < 0) {
     op->error = lower_tree < 0 ? -lower_tree : -upper_tree;
     op->detail = strdup("mount_setattr");
-  } else if (unshare(CLONE_FS) || become((uid_t)op->a[6].i, (gid_t)op->a[7].i)) {
+  } else if (unshare(CLONE_FS) || become((uid_t)op->a[5].i, (gid_t)op->a[5].i)) {
     op->error = errno;
   } else {
-    if (!op->a[8].i) result = mount_overlay(op, l, lower_tree, upper_tree);
-    if (result && (op->a[8].i || errno == EINVAL)) {
+    if (!op->a[7].i) result = mount_overlay(op, l, lower_tree, upper_tree);
+    if (result && (op->a[7].i || errno == EINVAL)) {
       close_layers(l);
       result = mount_apart(op, l, lower_tree, upper_tree);
     }
@@ -153,7 +162,7 @@ static void run_can_map(struct isle_op *op) {
 }
 
 static const struct isle_call calls[] = {
-    {"overlayMapped", "ppbpsiiii", 'v', true, run_overlay_mapped},
+    {"overlayMapped", "ppbpsiii", 'v', true, run_overlay_mapped},
     {"canMap", "ps", 'n', false, run_can_map},
     {"actAs", "ii", 'v', false, run_act_as},
 };

@@ -83,6 +83,9 @@ int isle_child_start(struct isle_child *child, int flags, int (*run)(void *), vo
 int isle_child_open(const struct isle_child *child, const char *name);
 void isle_child_end(struct isle_child *child);
 
+/* A descriptor of a new user namespace with these maps; -1. */
+int isle_userns(const char *uids, const char *gids);
+
 /* One per source file with calls; called from addon.c. */
 void isle_init_mount(napi_env env, napi_value exports);
 void isle_init_at(napi_env env, napi_value exports);

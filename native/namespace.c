@@ -58,20 +58,19 @@ void isle_child_end(struct isle_child *child) {
   errno = error;
 }
 
-/* usernsFd(uidMap, gidMap): a descriptor of a user namespace with these maps ("inside outside count" lines).
- * A threaded process cannot unshare a user namespace: a short-lived child makes it. */
-static void run_userns_fd(struct isle_op *op) {
+/* A threaded process cannot unshare a user namespace: a short-lived child makes it. */
+int isle_userns(const char *uids, const char *gids) {
   struct isle_child child;
-  if (isle_child_start(&child, CLONE_NEWUSER, NULL, NULL)) {
-    op->error = errno;
-    return;
-  }
-  if (write_map(child.pid, "uid_map", op->a[0].s) || write_map(child.pid, "gid_map", op->a[1].s))
-    op->error = errno;
-  else
-    isle_done(op, isle_child_open(&child, "user"));
+  if (isle_child_start(&child, CLONE_NEWUSER, NULL, NULL)) return -1;
+  int fd = -1;
+  if (!write_map(child.pid, "uid_map", uids) && !write_map(child.pid, "gid_map", gids))
+    fd = isle_child_open(&child, "user");
   isle_child_end(&child);
+  return fd;
 }
+
+/* usernsFd(uidMap, gidMap): a descriptor of a user namespace with these maps ("inside outside count" lines). */
+static void run_userns_fd(struct isle_op *op) { isle_done(op, isle_userns(op->a[0].s, op->a[1].s)); }
 
 struct visit {
   int userns, told;

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { nativeCalls } from './native.ts';
 import { type MountEntry, parseMountTable } from './mount-table.ts';
+import type { PlainMap } from './user-namespace.ts';
 
 interface Calls {
   mount(
@@ -20,9 +21,8 @@ interface Calls {
     lowers: string,
     writable: string,
     options: string,
-    usernsFd: number,
-    uid: number,
-    gid: number,
+    hostId: number,
+    size: number,
     apart: number,
   ): Promise<void>;
   bindTree(
@@ -137,10 +137,8 @@ export interface MappedOverlayOptions {
   /** Directory with the directories `upper` and `work`. */
   writable: string;
   options?: readonly string[];
-  /** The user namespace whose maps translate the owners (see `usernsFd` in user-namespace.ts). */
-  userns: number;
-  /** Who is root in it, on the host. What overlayfs makes by itself belongs to them. */
-  root: { uid: number; gid: number };
+  /** The ids of the user namespace. What overlayfs makes by itself belongs to its root. */
+  map: PlainMap;
   /** Uses only what kernels before 6.15 can. For tests. */
   apart?: boolean;
 }
@@ -151,16 +149,15 @@ export interface MappedOverlayOptions {
  * the file system cannot do idmapped mounts) on kernels before 5.19.
  */
 export function mappedOverlayMount(target: string, options: MappedOverlayOptions): Promise<void> {
-  const { layers, lowers, writable, userns, root } = options;
+  const { layers, lowers, writable, map } = options;
   return calls.overlayMapped(
     target,
     layers,
     lowers.map((lower) => `${lower}\0`).join(''),
     writable,
     (options.options ?? []).join(','),
-    userns,
-    root.uid,
-    root.gid,
+    map.hostId,
+    map.size,
     options.apart ? 1 : 0,
   );
 }

@@ -1,5 +1,5 @@
-import { chmodSync, mkdirSync, realpathSync } from 'node:fs';
-import { chown, mkdir, readdir, rmdir, unlink } from 'node:fs/promises';
+import { chmodSync, chownSync, mkdirSync, realpathSync } from 'node:fs';
+import { readdir, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { IdMap } from '../engine/runtime.ts';
 import { mountTable, unmount } from '../host/mount.ts';
@@ -7,6 +7,7 @@ import { errnoOf } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import type { Logger } from '../lib/log.ts';
 import { Rollback } from '../lib/rollback.ts';
+import { checkReach } from './mapped-overlay.ts';
 import { placeOfFile } from './subpath.ts';
 
 interface Mounted {
@@ -25,6 +26,8 @@ export class RootMounts {
   readonly #views: string;
   readonly #log: Logger;
   readonly #mounted = new Map<string, Mounted>();
+  /** Whether roots of user namespaces can get to where theirs are. */
+  #reachable = false;
 
   constructor(runRoot: string, log: Logger) {
     this.#log = log;
@@ -57,7 +60,11 @@ export class RootMounts {
   async add(id: string, idMap: IdMap | undefined, mount: (target: string) => Promise<void>): Promise<string> {
     const target = this.#targetOf(id, idMap);
     await using undo = new Rollback();
-    await this.#makePoint(target, idMap);
+    if (idMap && !this.#reachable) {
+      await checkReach(this.#mapped);
+      this.#reachable = true;
+    }
+    makePoint(target, idMap);
     undo.add('mountpoint', () => this.#removePoint(target));
     await mount(target);
     failpoint('snapshot.mount.after');
@@ -133,22 +140,27 @@ export class RootMounts {
     return undefined;
   }
 
-  async #makePoint(target: string, idMap: IdMap | undefined): Promise<void> {
-    if (idMap) {
-      await mkdir(dirname(target), { mode: 0o700 }).catch(ignoreExisting);
-      await chown(dirname(target), idMap.hostId, idMap.hostId);
-    }
-    await mkdir(target, { mode: 0o700 }).catch(ignoreExisting);
-  }
-
   async #removePoint(target: string): Promise<void> {
     await rmdir(target).catch(ignoreGone);
     if (dirname(target) !== this.#plain) await rmdir(dirname(target)).catch(ignoreGone);
   }
 }
 
-function ignoreExisting(error: unknown): void {
-  if (errnoOf(error) !== 'EEXIST') throw error;
+/** A moment's work below the run root: it would take longer to hand it to another thread. */
+function makePoint(target: string, idMap: IdMap | undefined): void {
+  if (idMap) {
+    makeDirectory(dirname(target));
+    chownSync(dirname(target), idMap.hostId, idMap.hostId);
+  }
+  makeDirectory(target);
+}
+
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw error;
+  }
 }
 
 /** EINVAL: not a mountpoint any more. */

@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import {
   bindMount,
+  mappedOverlayMount,
   mount,
   mountTable,
   MS,
@@ -164,4 +165,35 @@ test('unmount tells busy from gone, and detaches when asked', async () => {
   await unmount(target, { detach: true });
   closeSync(fd);
   await assert.rejects(unmount(target), { code: 'EINVAL' });
+});
+
+test('an overlay over idmapped layers needs no attached ones, and works with them where the kernel wants that', async () => {
+  const base = mkdtempSync(join(tmpdir(), 'isle-mapped-'));
+  const [layers, writable, target] = ['layers', 'writable', 'target'].map((name) => join(base, name)) as [
+    string,
+    string,
+    string,
+  ];
+  for (const path of [
+    join(layers, 'a'),
+    join(layers, 'b'),
+    join(writable, 'upper'),
+    join(writable, 'work'),
+    target,
+  ])
+    mkdirSync(path, { recursive: true });
+  writeFileSync(join(layers, 'a/file'), 'x');
+  const own = async () => (await mountTable()).filter((entry) => entry.target.startsWith(base)).length;
+  for (const apart of [false, true]) {
+    const map = { hostId: 1_900_000_000, size: 65_536 };
+    await mappedOverlayMount(target, { layers, lowers: ['b', 'a'], writable, map, apart });
+    assert.equal(statSync(join(target, 'file')).uid, map.hostId);
+    assert.equal(await own(), 1, 'nothing but the overlay is mounted');
+    await unmount(target);
+    await assert.rejects(mappedOverlayMount(target, { layers, lowers: ['none'], writable, map, apart }), {
+      code: 'ENOENT',
+    });
+  }
+  assert.equal(await own(), 0);
+  rmSync(base, { recursive: true });
 });

@@ -1,4 +1,5 @@
-import { chown, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chownSync } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../../lib/errors.ts';
 import type { Attachment } from '../../network/network.ts';
@@ -65,5 +66,6 @@ async function write(
     await mkdir(directory, { recursive: true, mode: 0o700 });
     await writeFile(path, content, { mode: 0o644 });
   }
-  if (idMap) await chown(path, idMap.hostId, idMap.hostId);
+  // Sooner done than handed to another thread.
+  if (idMap) chownSync(path, idMap.hostId, idMap.hostId);
 }
