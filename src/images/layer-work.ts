@@ -3,7 +3,7 @@ import type { BlobSource, ContentStore, Descriptor } from './content-store.ts';
 import type { Connections } from './registry/connections.ts';
 import { downloadBlob } from './registry/download.ts';
 import type { RemoteRepository } from './registry/repository.ts';
-import { Semaphore } from './semaphore.ts';
+import { Semaphore } from '../lib/semaphore.ts';
 import { SharedWork } from './shared-work.ts';
 import { unpackLayer } from './unpack-layer.ts';
 import type { Unpacker } from './unpack/unpack.ts';

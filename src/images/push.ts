@@ -18,7 +18,7 @@ import {
 import type { Connections } from './registry/connections.ts';
 import { RemoteTarget } from './registry/upload.ts';
 import { pushError } from './registry/user-errors.ts';
-import { Semaphore } from './semaphore.ts';
+import { Semaphore } from '../lib/semaphore.ts';
 import { SharedWork } from './shared-work.ts';
 
 const maxUploads = 5;

@@ -46,6 +46,11 @@ export class Vm {
     return this.#ended.signal.aborted;
   }
 
+  /** Aborted when it ends. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
   /** Waits for the guest to come up and executes the workload in it. Throws `guestBoot`, or why the program cannot run. */
   async boot(spec: GuestSpec, timeout: number): Promise<void> {
     const begin = performance.now();
