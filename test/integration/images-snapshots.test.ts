@@ -242,6 +242,18 @@ describe('snapshots and clones of containers', () => {
     await ok('rm', '-f', 'frozen');
   });
 
+  for (const runtime of ['system', 'microvm'])
+    test(`what a ${runtime} workload has written is saved, restored and cloned like any other`, async () => {
+      await run(`a-${runtime}`, '--runtime', runtime);
+      await write(`a-${runtime}`, 'then');
+      await ok('snapshot', 'create', `a-${runtime}`);
+      await write(`a-${runtime}`, 'now');
+      await ok('clone', `a-${runtime}`, `b-${runtime}`, '--start');
+      await ok('snapshot', 'restore', '--restart', '-t', '1', `a-${runtime}`, 'snap0');
+      assert.deepEqual([await read(`a-${runtime}`), await read(`b-${runtime}`)], ['then', 'now']);
+      await ok('rm', '-f', `a-${runtime}`, `b-${runtime}`);
+    });
+
   test('system df counts snapshots', async () => {
     await ok('run', '--name', 'sized', 'busybox', 'dd', 'if=/dev/urandom', 'of=/big', 'bs=1M', 'count=3');
     const size = async () =>

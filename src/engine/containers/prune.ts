@@ -15,7 +15,7 @@ export async function pruneContainers(
     let reclaimed = 0;
     for (const { id, state, labels, createdAt } of ctx.records.all()) {
       if (isRunning(state) || state.phase === 'restarting' || !matches(labels, createdAt)) continue;
-      const { bytes } = await ctx.snapshots.usage(id);
+      const bytes = await bytesOf(ctx, id);
       if (!(await removeUnlessBusy(ctx, id))) continue;
       removed.push(id);
       reclaimed += bytes;
@@ -23,6 +23,12 @@ export async function pruneContainers(
     ctx.events.publish('container', 'prune', '', { reclaimed: String(reclaimed) });
     return { removed, reclaimed };
   });
+}
+
+/** With its snapshots, which go with it. */
+async function bytesOf(ctx: EngineContext, id: string): Promise<number> {
+  const { bytes } = await ctx.snapshots.usage(id);
+  return ctx.snapshots.saved(id).reduce((sum, saved) => sum + saved.bytes, bytes);
 }
 
 /** False when it was started or removed by somebody else meanwhile: not ours to prune any more. */

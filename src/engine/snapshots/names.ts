@@ -1,8 +1,15 @@
 import { isleError } from '../../lib/errors.ts';
 import type { ContainerSnapshot } from '../engine.ts';
 
+/** Of one container. */
+const most = 1000;
+
 /** The name that was asked for, checked, or the next free `snap0`, `snap1`, … as Incus names them. */
 export function nameForSnapshot(there: ContainerSnapshot[], asked: string | undefined): string {
+  if (there.length >= most)
+    throw isleError('conflict', {
+      message: `there are ${there.length} snapshots of this container: remove some with "isle snapshot rm"`,
+    });
   if (asked !== undefined) {
     checkSnapshotName(asked);
     return asked;
