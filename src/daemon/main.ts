@@ -21,8 +21,11 @@ export async function main(argv: string[]): Promise<void> {
   const config = await configOrExit(argv);
   const log = createLog({ level: config.logLevel });
   dieOnUnhandled(log);
+  // Until the socket is there nothing else holds the process while recovery waits for the end of what it killed.
+  const alive = setInterval(() => {}, 60_000);
   try {
     const parts = await start(config, log);
+    clearInterval(alive);
     log.info(
       {
         pid: process.pid,

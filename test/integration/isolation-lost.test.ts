@@ -1,23 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { sideBySide } from '../fixtures/side-by-side.ts';
-
-/** Processes of the host that have `id` in their control group or command line. */
-function processesOf(id: string): string[] {
-  const text = (pid: string, file: string) => {
-    try {
-      return readFileSync(`/proc/${pid}/${file}`, 'utf8');
-    } catch {
-      return '';
-    }
-  };
-  return readdirSync('/proc').filter(
-    (pid) => /^\d+$/.test(pid) && `${text(pid, 'cgroup')}${text(pid, 'cmdline')}`.includes(id),
-  );
-}
 
 test('a microVM on a host that lost QEMU is shown with the reason, and nothing of it runs on', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'isle-config-'));
@@ -27,7 +13,7 @@ test('a microVM on a host that lost QEMU is shown with the reason, and nothing o
     await using world = await sideBySide(['--config', config]);
     const { docker, daemon } = world;
     const id = await docker.ok('run', '-d', '--name', 'vm', '--runtime', 'microvm', 'app', 'sleep', '1000');
-    assert.notDeepEqual(processesOf(id), []);
+    assert.notDeepEqual(world.processesOf(id), []);
     await daemon.kill9();
     writeFileSync(config, 'microvm: { qemu: /nonexistent/qemu }');
     await daemon.start();
@@ -35,7 +21,7 @@ test('a microVM on a host that lost QEMU is shown with the reason, and nothing o
       await world.inspect('vm', '{{.State.Status}} {{.State.Error}}'),
       /^exited its runtime microvm is not available any more: QEMU is not installed/,
     );
-    await world.until('nothing of it runs', async () => processesOf(id).length === 0);
+    await world.until('nothing of it runs', async () => world.processesOf(id).length === 0);
     const refused = await docker.run(['start', 'vm']);
     assert.match(refused.stderr, /the runtime microvm is not available: QEMU is not installed/);
     assert.match(await docker.ok('diff', 'vm'), /^$/);
