@@ -594,6 +594,25 @@ test('links get their names, addresses, routes and neighbours', patience, async 
   assert.match(all, /\n1\n/);
 });
 
+test('a guest of a machine with a PCI bus finds its devices, too', patience, async () => {
+  const mac = '02:49:53:00:00:08';
+  await using machine = await GuestMachine.boot({
+    machine: 'q35',
+    args: [
+      ...['-netdev', 'hubport,id=net,hubid=0', '-device', `virtio-net-pci,netdev=net,mac=${mac}`],
+      ...['-device', 'virtio-rng-pci', '-device', 'virtio-balloon-pci'],
+    ],
+  });
+  using agent = disposable(await machine.connect());
+  const link = { macAddress: mac, name: 'eth0', mtu: 1500, addresses: ['10.1.2.3/24'] };
+  const spec = guestSpec(guestProcess(['sh', '-c', 'cat /sys/class/net/eth0/address; cat /proc/version']), {
+    links: [{ ...link, routes: [], neighbours: [], sysctls: {} }],
+  });
+  await agent.agent.run(spec);
+  assert.equal((await machine.port.exit).code, 0);
+  assert.match(machine.port.stdout.toString(), new RegExp(`^${mac}\nLinux version`));
+});
+
 function disposable(agent: GuestAgent): Disposable & { agent: GuestAgent } {
   return { agent, [Symbol.dispose]: () => agent.close() };
 }
