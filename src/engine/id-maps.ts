@@ -54,9 +54,9 @@ export class IdMaps {
 
   /** Throws `conflict` when no room is left, `invalidParameter` for a size that no range can have. */
   async take(size: number): Promise<TakenMap> {
-    if (!Number.isInteger(size) || size < 1 || size > largest)
+    if (!Number.isInteger(size) || size < smallest || size > largest)
       throw isleError('invalidParameter', {
-        message: `a user namespace can have 1 to ${largest} ids, not ${size}`,
+        message: `a user namespace can have ${smallest} to ${largest} ids, not ${size}`,
       });
     const foreign = await (this.#options.taken ?? hostIds)();
     const map = { hostId: this.#find(size, foreign), size };
@@ -87,6 +87,9 @@ export class IdMaps {
     });
   }
 }
+
+/** The groups that every distribution has (tty is 5), with room. */
+const smallest = 256;
 
 /** Ids of sixteen blocks: more than that nobody can want, and the area would be gone soon. */
 const largest = 16 * blockSize;

@@ -103,7 +103,12 @@ async function addMount(
       const recursive = userns === undefined;
       // A device node of the host's lies where they cannot be.
       const idmap = !mapped && (info.isFile() || info.isDirectory()) ? userns : undefined;
-      await bindMount('', '', { sourceFd, targetFd, readOnly, recursive, idmap, propagation: 'private' });
+      const options = { sourceFd, targetFd, readOnly, recursive, propagation: 'private' as const };
+      await bindMount('', '', { ...options, idmap }).catch(async (error: unknown) => {
+        // A guest has such a source all the same; what is in it belongs to nobody.
+        if (idmap === undefined || !['EINVAL', 'EPERM'].includes(errnoOf(error) ?? '')) throw error;
+        await bindMount('', '', options);
+      });
     } finally {
       closeFd(targetFd);
     }

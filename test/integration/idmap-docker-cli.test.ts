@@ -346,6 +346,36 @@ test('root inside may configure its network when it is let, and only that', asyn
   );
 });
 
+test('networks are joined, left, resolved and reached through published ports', async () => {
+  await docker.ok('network', 'create', 'inner');
+  const serve = 'mkdir /www; echo served >/www/index.html; httpd -f -p 80 -h /www';
+  await docker.ok(
+    'run',
+    '-d',
+    '--name',
+    'server',
+    '-p',
+    '127.0.0.1::80',
+    ...own,
+    'busybox',
+    'sh',
+    '-c',
+    serve,
+  );
+  await docker.ok('network', 'connect', 'inner', 'server');
+  const fetch = ['busybox', 'wget', '-qO-', 'http://server/index.html'];
+  for (const flags of [own, []])
+    assert.equal(await docker.ok('run', '--rm', '--network', 'inner', ...flags, ...fetch), 'served');
+  const [, port] = (await docker.ok('port', 'server', '80')).split(':');
+  const answer = await globalThis.fetch(`http://127.0.0.1:${port}/index.html`);
+  assert.equal(await answer.text(), 'served\n');
+  assert.equal(await sh('server', 'ls /sys/class/net'), 'eth0\neth1\nlo');
+  await docker.ok('network', 'disconnect', 'inner', 'server');
+  assert.equal(await sh('server', 'ls /sys/class/net'), 'eth0\nlo');
+  await docker.ok('rm', '-f', 'server');
+  await docker.ok('network', 'rm', 'inner');
+});
+
 test("who shares a container's namespaces shares its ids", async () => {
   await docker.ok('run', '-d', '--name', 'owner', '--ipc', 'shareable', ...own, 'busybox', 'sleep', '1000');
   await docker.ok('run', '-d', '--name', 'plain', 'busybox', 'sleep', '1000');
@@ -494,7 +524,7 @@ test('top, stats, health and logs are as with any container', async () => {
   assert.match(await docker.ok('top', 'seen'), /^root +\d+ .*sleep 1000$/m);
   assert.match(
     await docker.ok('stats', '--no-stream', '--format', '{{.Name}} {{.PIDs}}', 'seen'),
-    /^seen 1$/,
+    /^seen [1-9]$/,
   );
   assert.equal(await docker.ok('logs', 'seen'), 'started');
   let health = '';

@@ -1,5 +1,5 @@
 import { isleError } from '../../lib/errors.ts';
-import { parseUserns } from '../../lib/userns.ts';
+import { parseUserns, usualIds } from '../../lib/userns.ts';
 import type { EngineContext } from '../context.ts';
 import type { TakenMap } from '../id-maps.ts';
 import type { ContainerSpec } from '../model.ts';
@@ -25,6 +25,8 @@ export async function takeIdMap(
   if (asked && joined.some(({ what }) => what !== 'network'))
     refuse('a container with a user namespace of its own cannot share IPC or processes with one without');
   checkHostParts(spec, asked || traits.idMap);
+  if (wish.size < usualIds && (traits.ownKernel || traits.bootsInit))
+    refuse(`the runtime ${spec.runtime} needs ${usualIds} ids: leave the size out`);
   return await ctx.idMaps.take(wish.size);
 }
 

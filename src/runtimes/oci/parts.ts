@@ -14,6 +14,7 @@ import { hostCapabilities } from './spec-capabilities.ts';
 import { defaultProfilePath, seccompProfiles } from './spec-seccomp.ts';
 import { securityHost } from './spec-security.ts';
 import type { SpecHost } from './spec.ts';
+import { restoreNull } from './staging.ts';
 
 export interface OciConfig {
   /** `crun` or `runc`, or an absolute path of one of them. */
@@ -56,6 +57,8 @@ export async function openParts(options: OciRuntimeOptions): Promise<Parts> {
     mkdir(layout.state, { recursive: true, mode: 0o700 }),
   ]);
   await Promise.all([layout.pids, layout.terminals].map(emptyDirectory));
+  // An earlier daemon may have died before it could.
+  restoreNull();
   const onError = (error: Error) => options.log.error({ err: error }, 'cannot watch for files');
   const [exits, pids, filters, limits] = await Promise.all([
     NumberFiles.open(layout.exits, onError),
