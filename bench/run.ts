@@ -183,7 +183,9 @@ async function microvm(): Promise<void> {
   record(`${count} microVMs at once, until all are healthy`, 's', single(time / 1000), {});
 }
 
-const single = (value: number) => new Map([['isle', value]]);
+function single(value: number): Map<string, number> {
+  return new Map([['isle', value]]);
+}
 
 /** A whole Debian with systemd, to its default target; systemd-nspawn is the peer, on the same root. */
 async function system(): Promise<void> {

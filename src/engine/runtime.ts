@@ -170,11 +170,14 @@ export interface ExecSpec {
 }
 
 export interface ExecSession {
+  /** For people: of the host, or of the kernel inside. Nothing may be sent to it by that number. */
   pid: number;
   /** Attached before the process starts, so that no output is missed. */
   streams: Streams;
   exit: Promise<{ code: number }>;
   resize(size: TerminalSize): Promise<void>;
+  /** SIGKILL. No error when it has ended. */
+  kill(): Promise<void>;
 }
 
 export interface WorkloadMount {

@@ -309,6 +309,17 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       await runtime.delete(id);
     });
 
+    test('what exec started can be killed, and killing it again is no error', async () => {
+      const { id } = await started({ args: ['sleep', '100'] });
+      const session = await runtime.exec(id, exec({ args: ['sleep', '100'] }));
+      const output = outputOf(session.streams);
+      await session.kill();
+      assert.equal((await session.exit).code, 137);
+      await session.kill();
+      await output;
+      await runtime.delete(id);
+    });
+
     test('what exec started ends with the container', async () => {
       const { id } = await started({ args: ['sleep', '100'] });
       const session = await runtime.exec(id, exec({ args: ['sleep', '100'] }));

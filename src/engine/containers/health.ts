@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startTimeOf } from '../../host/process.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { newId } from '../../lib/ids.ts';
 import type { EngineContext } from '../context.ts';
@@ -93,7 +92,6 @@ async function probe(
     const what = { id, args, env, cwd, user, tty: false, stdin: false, privileged: false };
     const session = await ctx.runtimeOf(record).exec(record.id, what);
     tell(`exec_start: ${args.join(' ')}`);
-    const startTime = startTimeOf(session.pid);
     const output = collect(session);
     const exit = await within(session.exit, timeout, stopped);
     if (exit) {
@@ -102,7 +100,7 @@ async function probe(
       await within(output.ended, drainPatience, stopped);
       return result(exit.code, output.text());
     }
-    await endSession(session, startTime);
+    await endSession(session);
     const why = `Health check exceeded timeout (${timeout >= 1000 ? `${timeout / 1000}s` : `${timeout}ms`})`;
     return result(-1, output.text() === '' ? why : `${why}: ${output.text()}`);
   } catch (error) {
@@ -169,10 +167,12 @@ function collect(session: ExecSession): { ended: Promise<void>; text(): string }
   };
 }
 
-async function endSession(session: ExecSession, startTime: number | undefined): Promise<void> {
-  const { pidfdSignal } = await import('../../host/pidfd.ts');
-  if (startTime !== undefined) pidfdSignal(session.pid, startTime, 9);
-  session.streams.close();
+async function endSession(session: ExecSession): Promise<void> {
+  try {
+    await session.kill();
+  } finally {
+    session.streams.close();
+  }
 }
 
 function note(

@@ -8,6 +8,13 @@ import { endsWithin, type Vm } from './vm.ts';
 /** Exit code of a process that ended with its VM, and of one that nobody can tell about any more. */
 const ended = { killed: 137, unknown: 255 } as const;
 
+const sigkill = 9;
+
+/** A guest that says so, or that is gone. */
+function hasEnded(error: unknown): void {
+  if (!isIsleError(error, 'guestFailed', 'guestGone')) throw error;
+}
+
 /** Runs another process in a guest. Throws as the Runtime contract's `exec`. */
 export async function startExec(vm: Vm, spec: ExecSpec): Promise<ExecSession> {
   const process = await execProcess(vm.record.workload, spec, vm.place.root);
@@ -22,6 +29,7 @@ export async function startExec(vm: Vm, spec: ExecSpec): Promise<ExecSession> {
     streams: session.streams,
     exit: exitOf(vm, session.exit),
     resize: (size) => session.resize(size),
+    kill: () => session.signal(sigkill).catch(hasEnded),
   };
 }
 

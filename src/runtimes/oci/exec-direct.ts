@@ -12,6 +12,7 @@ import { createPipe } from '../../host/pipe.ts';
 import { type IsleError, isleError } from '../../lib/errors.ts';
 import type { MonitorTools } from './conmon.ts';
 import type { Container } from './container.ts';
+import { killerOf } from './exec-kill.ts';
 import type { NumberFiles } from './number-files.ts';
 import { removeTree } from './remove-tree.ts';
 import { runtimeFailure } from './runtime-failure.ts';
@@ -50,7 +51,7 @@ export async function executeDirectly(
         .then(settle)
         .then(() => cleanUp(place))
         .catch(() => {});
-      return { pid, streams, exit: ended, resize: async () => {} };
+      return { pid, streams, exit: ended, resize: async () => {}, kill: killerOf(pid) };
     }
     const message = await readFile(log, 'utf8').catch(() => '');
     throw await execFailure(tools.kind, message, container, spec);

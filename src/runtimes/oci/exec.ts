@@ -11,6 +11,7 @@ import { type Monitor, MonitorFailure, type MonitorTools, startMonitor } from '.
 import type { Container } from './container.ts';
 import { resizeTerminal } from './control.ts';
 import { execFailure, executeDirectly, type StreamOwner } from './exec-direct.ts';
+import { killerOf } from './exec-kill.ts';
 import type { NumberFiles } from './number-files.ts';
 import { removeTree } from './remove-tree.ts';
 import { readRootFile } from './root-files.ts';
@@ -101,6 +102,7 @@ async function monitored(
     streams: streams as Streams,
     exit: exitOf(monitor, directory),
     resize: (size) => resizeTerminal(directory, size),
+    kill: killerOf(monitor.pid),
   };
 }
 
