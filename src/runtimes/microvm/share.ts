@@ -1,13 +1,11 @@
-import { constants } from 'node:fs';
 import { mkdir, rmdir, stat } from 'node:fs/promises';
-import { dirname, posix } from 'node:path';
 import type { IdMap, Workload, WorkloadMount } from '../../engine/runtime.ts';
 import { bindMount, MS, mount, setPropagation, unmount } from '../../host/mount.ts';
 import { closeFd, O_PATH, openIn } from '../../host/paths.ts';
 import { usernsFdOf } from '../../host/user-namespace.ts';
-import { actingAs, must, tree } from '../../host/tree.ts';
 import { errnoOf, isleError } from '../../lib/errors.ts';
 import type { VmPlace } from './layout.ts';
+import { openOrMake } from './mount-point.ts';
 
 /** What is served when a guest boots: an empty directory that root inside may enter, where mounts appear later, too. */
 export async function mountShare(place: VmPlace, hostId: number): Promise<void> {
@@ -116,56 +114,11 @@ async function openTarget(
   map: IdMap | undefined,
 ): Promise<number> {
   try {
-    return await openIn(root, target, O_PATH);
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw unusable(target, error);
-  }
-  try {
-    const path = posix.normalize(target);
-    const parent = await makeDirectories(root, dirname(path), map);
-    try {
-      makeEntry(parent, posix.basename(path), directory, map);
-    } finally {
-      closeFd(parent);
-    }
-    return await openIn(root, target, O_PATH);
+    return await openOrMake(root, target, directory, map);
   } catch (error) {
     throw unusable(target, error);
   }
 }
-
-/** An open descriptor of the directory `path` inside `root`, which is made with its parents. */
-async function makeDirectories(root: string, path: string, map: IdMap | undefined): Promise<number> {
-  try {
-    return await openIn(root, path, O_PATH | constants.O_DIRECTORY);
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT' || path === '/') throw error;
-  }
-  const parent = await makeDirectories(root, dirname(path), map);
-  try {
-    makeEntry(parent, posix.basename(path), true, map);
-  } finally {
-    closeFd(parent);
-  }
-  return await openIn(root, path, O_PATH | constants.O_DIRECTORY);
-}
-
-/**
- * Through the parent's descriptor: no link on the way to it can be changed any more. On this thread, since who acts as
- * another user does that on one thread: a moment's work.
- */
-function makeEntry(parent: number, name: string, directory: boolean, map: IdMap | undefined): void {
-  // As the tree's calls take names.
-  const bytes = Buffer.from(name, 'utf8').toString('latin1');
-  const made = actingAs(map, () =>
-    directory
-      ? tree.treeMkdir(parent, bytes, 0o755)
-      : tree.treeOpen(parent, bytes, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o644, 0),
-  );
-  if (made !== EEXIST) tree.treeClose(must(made, directory ? 'mkdir' : 'open', bytes));
-}
-
-const EEXIST = -17;
 
 function unusable(target: string, error: unknown) {
   return invalid(`cannot mount on ${target}: ${errnoOf(error) ?? String(error)}`, error);
