@@ -147,6 +147,11 @@ describe('hostile images of system containers', () => {
       );
     }
     await refused(
+      'a small file of much metadata',
+      importing(archive(member('file', {}, 'x')), xz(Buffer.concat([good, Buffer.alloc(64 << 20)]))),
+      /unpacks to more than|damaged|zero/,
+    );
+    await refused(
       'sparse metadata',
       importing(archive(member('metadata.yaml', { size: 1 << 40, sparse: [0, 1] }, 'x'), ...root)),
       /bytes, more than/,

@@ -61,6 +61,9 @@ export async function splitRoot(
   }
 }
 
+/** Bytes of a metadata tarball, unpacked: templates and nothing else. */
+const mostMetadata = 32 << 20;
+
 /** A file of metadata: YAML as it is, or a tar as `lxd.tar.xz` is one. */
 async function readMetadata(
   content: Buffer,
@@ -70,7 +73,10 @@ async function readMetadata(
   const isText =
     content.length <= metadataBytes && !content.includes(0) && detectCompression(content) === 'none';
   if (isText) return { metadata: parseMetadata(content), templates: new Map() };
+  let bytes = 0;
   for await (const piece of decompressed(once(content))) {
+    bytes += piece.length;
+    if (bytes > mostMetadata) throw new TarError(`its metadata unpacks to more than ${mostMetadata} bytes`);
     reader.push(piece);
     splitter.take();
   }

@@ -12,7 +12,7 @@ import { type Item, parseProducts, type Product, productLists } from './catalogu
 
 /** Bytes of an index, and of a list of products: the largest public one has a few million. */
 const indexBytes = 1 << 20;
-const productsBytes = 24 << 20;
+const productsBytes = 12 << 20;
 const tries = 4;
 
 /** A server of LXD's and Incus' images, reached as a registry is: same proxies, authorities, time-outs and redirects. */
