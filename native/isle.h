@@ -86,6 +86,9 @@ void isle_child_end(struct isle_child *child);
 /* A descriptor of a new user namespace with these maps; -1. */
 int isle_userns(const char *uids, const char *gids);
 
+/* Mounts on the file `path` a new network namespace, which belongs to a new user namespace without maps. */
+int isle_owned_network(const char *path);
+
 /* One per source file with calls; called from addon.c. */
 void isle_init_mount(napi_env env, napi_value exports);
 void isle_init_at(napi_env env, napi_value exports);

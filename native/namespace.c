@@ -69,6 +69,16 @@ int isle_userns(const char *uids, const char *gids) {
   return fd;
 }
 
+int isle_owned_network(const char *path) {
+  struct isle_child child;
+  char source[64];
+  if (isle_child_start(&child, CLONE_NEWUSER | CLONE_NEWNET, NULL, NULL)) return -1;
+  snprintf(source, sizeof source, "/proc/%d/ns/net", child.pid);
+  int result = mount(source, path, NULL, MS_BIND, NULL);
+  isle_child_end(&child);
+  return result;
+}
+
 /* usernsFd(uidMap, gidMap): a descriptor of a user namespace with these maps ("inside outside count" lines). */
 static void run_userns_fd(struct isle_op *op) { isle_done(op, isle_userns(op->a[0].s, op->a[1].s)); }
 

@@ -102,17 +102,6 @@ static int step_target(struct job *job) {
   return open_inner(job, path);
 }
 
-/* Makes the namespace as one of a new user namespace, which gets its maps from whoever uses it. */
-static int create_owned(const char *path) {
-  struct isle_child child;
-  char source[64];
-  if (isle_child_start(&child, CLONE_NEWUSER | CLONE_NEWNET, NULL, NULL)) return -1;
-  snprintf(source, sizeof source, "/proc/%d/ns/net", child.pid);
-  int result = mount(source, path, NULL, MS_BIND, NULL);
-  isle_child_end(&child);
-  return result;
-}
-
 static int step_create(struct job *job) {
   char path[PATH_MAX];
   uint32_t owned;
@@ -124,7 +113,7 @@ static int step_create(struct job *job) {
   free(job->created);
   job->created = strdup(path);
   if (!job->created) return fail(ENOMEM);
-  if (owned) return create_owned(path) || open_inner(job, path) || enter_fd(job->inner) ? -1 : 0;
+  if (owned) return isle_owned_network(path) || open_inner(job, path) || enter_fd(job->inner) ? -1 : 0;
   if (unshare(CLONE_NEWNET)) return -1;
   if (mount("/proc/thread-self/ns/net", path, NULL, MS_BIND, NULL)) return -1;
   return open_inner(job, path);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { deleteLink } from '../host/netlink.ts';
 import { NetworkJob } from '../host/network-job.ts';
 import { redirectDns } from '../host/nftables.ts';
+import { errnoOf, isleError } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
 import type { Logger } from '../lib/log.ts';
 import { RESOLVER_ADDRESS } from '../lib/resolver-address.ts';
@@ -50,7 +51,11 @@ export class Slots {
   /** Waits only when the pool is empty. */
   take(need: SlotNeed): Slot | Promise<Slot> {
     const pool = this.#pool(need);
-    return pool.take() ?? pool.build();
+    const ready = pool.take();
+    if (ready !== undefined || !need.ownUser) return ready ?? pool.build();
+    return pool.build().catch((error: unknown) => {
+      throw noUserNamespace(error);
+    });
   }
 
   fill(need: SlotNeed): Promise<void> {
@@ -187,6 +192,14 @@ export function bindResolver(job: NetworkJob, port: number): NetworkJob {
 /** Below the ephemeral ports, so that no connection of the pod's takes it; at random, so that no server expects it. */
 export function newResolverPort(): number {
   return randomInt(20_000, 32_000);
+}
+
+/** ENOSPC is the limit user.max_user_namespaces; EPERM a host that keeps them to itself. */
+function noUserNamespace(error: unknown): unknown {
+  const code = errnoOf(error);
+  if (code !== 'ENOSPC' && code !== 'EPERM') return error;
+  const why = `the kernel makes none (${code}): see sysctl user.max_user_namespaces, and isle doctor`;
+  return isleError('idMapUnsupported', { why }, error);
 }
 
 function takeAddresses(network: LiveNetwork, namespace: string, hostLink: string): Slot {
