@@ -28,10 +28,12 @@ test('mappings add up, and those shared for writing are told apart', () => {
 });
 
 test('a process says its own parent and user; one that has ended nothing', async () => {
-  const own = await memoryOfProcess(process.pid);
+  const own = await memoryOfProcess(process.pid, { mappings: true });
+  const rolledUp = await memoryOfProcess(process.pid, { mappings: false });
+  assert.ok((rolledUp?.proportional ?? 0) > 1024 * 1024);
   assert.equal(own?.parent, process.ppid);
   assert.equal(own?.uid, process.geteuid?.());
   assert.ok((own?.proportional ?? 0) > 1024 * 1024);
-  assert.equal(await memoryOfProcess(2 ** 22 + 1), undefined);
+  assert.equal(await memoryOfProcess(2 ** 22 + 1, { mappings: true }), undefined);
   assert.equal(parseStatus('Name:\tUid: 7\nUid:\t5\t6\t7\t8\nPPid:\t9\n').uid, 6);
 });

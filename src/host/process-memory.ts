@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { errnoOf } from '../lib/errors.ts';
 
 /** What a process takes, as the kernel accounts for it (Documentation/filesystems/proc.rst, smaps). Sizes are bytes. */
@@ -18,12 +18,20 @@ export interface ProcessMemory {
   sharedMappings: number;
 }
 
-/** Undefined when the process has ended. */
-export async function memoryOfProcess(pid: number): Promise<ProcessMemory | undefined> {
+/**
+ * Undefined when the process has ended. Only with `mappings` are its mappings looked at one by one (`sharedMappings` is 0
+ * otherwise): a workload may make so many of them that their list is larger than the engine.
+ */
+export async function memoryOfProcess(
+  pid: number,
+  options: { mappings: boolean },
+): Promise<ProcessMemory | undefined> {
   try {
     const [status, maps] = await Promise.all([
       readFile(`/proc/${pid}/status`, 'latin1'),
-      readFile(`/proc/${pid}/smaps`, 'latin1'),
+      options.mappings
+        ? readBeginning(`/proc/${pid}/smaps`)
+        : readFile(`/proc/${pid}/smaps_rollup`, 'latin1'),
     ]);
     return { pid, ...parseStatus(status), ...sumMappings(maps) };
   } catch (error) {
@@ -31,6 +39,21 @@ export async function memoryOfProcess(pid: number): Promise<ProcessMemory | unde
     if (code === 'ENOENT' || code === 'ESRCH') return undefined;
     throw error;
   }
+}
+
+/** Bytes: some thousand mappings, where a virtual machine monitor has some hundred. */
+const longest = 4 * 1024 * 1024;
+
+async function readBeginning(path: string): Promise<string> {
+  await using file = await open(path);
+  const chunks: Buffer[] = [];
+  for (let length = 0; length < longest; ) {
+    const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(64 * 1024));
+    if (bytesRead === 0) break;
+    length += bytesRead;
+    chunks.push(buffer.subarray(0, bytesRead));
+  }
+  return Buffer.concat(chunks).toString('latin1');
 }
 
 /** The parent of a process; undefined when it has ended. */

@@ -12,8 +12,7 @@ export async function containerFootprint(ctx: EngineContext, reference: string):
   const runtime = ctx.runtimeOf(record);
   const inside = await runtime.processes(record.id);
   const monitors = await monitorsOf(inside);
-  const found = await Promise.all([...new Set([...inside, ...monitors])].map(memoryOfProcess));
-  const processes = found.filter((one) => one !== undefined);
+  const processes = await memoryOf([...new Set([...inside, ...monitors])], runtime.traits.ownKernel);
   const sum = (part: (one: ProcessMemory) => number) => processes.reduce((all, one) => all + part(one), 0);
   return {
     id: record.id,
@@ -31,6 +30,18 @@ export async function containerFootprint(ctx: EngineContext, reference: string):
     ownKernel: runtime.traits.ownKernel,
     prepared: (await runtime.preparedFiles?.()) ?? [],
   };
+}
+
+/** Processes that are looked at together: a workload may have thousands, and each takes the kernel some time. */
+const together = 16;
+
+async function memoryOf(pids: readonly number[], mappings: boolean): Promise<ProcessMemory[]> {
+  const found: ProcessMemory[] = [];
+  for (let at = 0; at < pids.length; at += together) {
+    const batch = pids.slice(at, at + together).map((pid) => memoryOfProcess(pid, { mappings }));
+    found.push(...(await Promise.all(batch)).filter((one) => one !== undefined));
+  }
+  return found;
 }
 
 /** The ancestors of `pids` below the host's first process and below this daemon's own line. */
