@@ -230,6 +230,11 @@ export const commands: Readonly<Record<string, Entry>> = {
     group: 'Images',
     load: () => import('./commands/image-import.ts'),
   },
+  'image export': {
+    summary: 'Write an image as LXD and Incus have them',
+    group: 'Images',
+    load: () => import('./commands/image-export.ts'),
+  },
   'image search': {
     summary: 'List what an image server offers',
     group: 'Images',

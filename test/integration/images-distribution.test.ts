@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -98,6 +99,25 @@ describe('images of system containers', () => {
       assert.deepEqual((await inspect('alone')).Config.Cmd, ['/sbin/init']);
       await empty();
     }
+  });
+
+  test('an image is exported as a unified tarball and as squashfs, and comes back the same', async () => {
+    await ok('image', 'import', image.unified, 'first');
+    const files = { lxd: join(base, 'out.tar.gz'), squashfs: join(base, 'out.squashfs') };
+    for (const [format, file] of Object.entries(files)) {
+      await ok('image', 'export', '--format', format, '-o', file, 'first');
+      await ok('image', 'import', file, `from-${format}`);
+      looksRight(await listing(`from-${format}`), true);
+    }
+    assert.equal((await inspect('from-lxd')).Config.Labels['image.os'], 'Testian');
+    assert.equal((await inspect('from-lxd')).Created, (await inspect('first')).Created);
+    const members = execFileSync('tar', ['-tzf', files.lxd], { encoding: 'utf8' }).split('\n');
+    assert.equal(members[0], 'metadata.yaml');
+    assert.ok(members.includes('rootfs/etc/os-release'));
+    assert.equal(await ok('ps', '-aq'), '');
+    await fails(/needs a file/, 'image', 'export', '--format', 'squashfs', 'first');
+    await fails(/No such image/, 'image', 'export', 'nothing');
+    await empty();
   });
 
   test("Docker's import is still there, by both names", async () => {
