@@ -60,6 +60,13 @@ test('root inside is nobody outside, and each container somebody else', async ()
   const id = await docker.ok('inspect', '-f', '{{.Id}}', 'one');
   assert.equal(statSync(join(daemon.dataRoot, 'snapshots', id, 'upper/file')).uid, 0);
   assert.equal(await docker.ok('inspect', '-f', '{{.HostConfig.UsernsMode}}', 'one'), 'auto');
+  const { HostConfig } = (await daemon.ok('GET', '/containers/one/json')).json<{
+    HostConfig: { IDMappings: { UidMap: string[] } };
+  }>();
+  assert.deepEqual(HostConfig.IDMappings.UidMap, [`0:${one}:65536`]);
+  // Nobody else on the host gets to a setuid file in it.
+  const mapped = statSync(join(daemon.runRoot, 'mapped', id));
+  assert.deepEqual([mapped.uid, mapped.gid, mapped.mode & 0o777], [one, one, 0o700]);
   await docker.ok('rm', '-f', 'one', 'two');
 });
 

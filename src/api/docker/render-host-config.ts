@@ -48,6 +48,7 @@ export function renderHostConfig(container: Container): object {
     ...(tmpfs && { Tmpfs: tmpfs }),
     UTSMode: formatNamespace(spec.utsMode, ''),
     UsernsMode: spec.usernsMode,
+    ...(container.idMap && { IDMappings: renderIdMap(container.idMap) }),
     ShmSize: spec.shmSize ?? defaultShmSize,
     ...(Object.keys(spec.sysctls).length > 0 && { Sysctls: spec.sysctls }),
     Runtime: spec.runtime,
@@ -66,6 +67,12 @@ export function renderHostConfig(container: Container): object {
     ReadonlyPaths: spec.privileged ? [] : (spec.readonlyPaths ?? defaultReadonlyPaths),
     ...(spec.init !== undefined && { Init: spec.init }),
   };
+}
+
+/** As Podman's inspect has it: `inside:outside:count`. */
+function renderIdMap({ hostId, size }: NonNullable<Container['idMap']>): object {
+  const map = [`0:${hostId}:${size}`];
+  return { UidMap: map, GidMap: map };
 }
 
 function renderResources(resources: Resources): object {
