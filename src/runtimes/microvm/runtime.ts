@@ -269,6 +269,8 @@ export class MicrovmRuntime implements Runtime {
         pid: found.pid,
         ...(vm.record.startedAt ? { startedAt: vm.record.startedAt } : {}),
       };
+    if (found.state === 'running' && (await vm.runsAlready()))
+      return { state: 'running', pid: found.pid, startedAt: vm.record.startedAt as string };
     // Nobody was told that it runs, and nobody else knows what it should run.
     await vm.save({ reason: 'the daemon ended while the microVM booted' });
     await this.#kill(vm);

@@ -12,6 +12,9 @@ import { socketPath } from './agent-path.ts';
 /** Milliseconds for a running guest to greet a daemon that comes back. */
 const greetingTime = 20_000;
 
+/** Milliseconds for one that may have been booting when its daemon died. */
+const adoptionTime = 5000;
+
 export interface VmOptions {
   id: string;
   place: VmPlace;
@@ -79,6 +82,18 @@ export class Vm {
     } catch (error) {
       forget();
       throw this.over ? this.#notRunning(error) : error;
+    }
+  }
+
+  /** Whether the guest had executed the workload before the daemon that told it to could write that down. */
+  async runsAlready(): Promise<boolean> {
+    try {
+      const { welcome } = await this.agent(adoptionTime);
+      if (welcome.workload !== 'running') return false;
+      await this.save({ phase: 'running', startedAt: new Date().toISOString() });
+      return true;
+    } catch {
+      return false;
     }
   }
 
