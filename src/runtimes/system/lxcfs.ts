@@ -153,12 +153,9 @@ export class Lxcfs {
       child = spawn(
         program,
         [
-          '--foreground',
-          '--enable-loadavg',
-          '--enable-cfs',
-          '--pidfile',
-          join(directory, 'pid'),
-          this.#mountPoint,
+          ...['--foreground', '--enable-loadavg', '--enable-cfs', '--pidfile', join(directory, 'pid')],
+          // A file that one container cuts off would be empty for all.
+          ...['-o', 'ro', this.#mountPoint],
         ],
         { detached: true, stdio: ['ignore', log, log], cwd: '/' },
       );
