@@ -67,6 +67,9 @@ async function bootable(asked: Workload, init: Init): Promise<Workload> {
     // What an image would run that is no init has no say.
     args: [init.path, ...(isInitCommand(asked.args[0]) ? asked.args.slice(1) : [])],
     env: environment(asked, init),
+    // An image's user and directory are meant for its application.
+    user: '',
+    cwd: '/',
     // The console is a terminal whether somebody looks at it or not.
     tty: true,
     // It has to be the first process itself.
