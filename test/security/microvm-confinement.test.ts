@@ -121,9 +121,15 @@ async function checkRoot(pid: number): Promise<void> {
     'urandom',
     'zero',
   ]);
-  const writable = (await mountTable(pid))
-    .filter(({ options }) => options.includes('rw'))
-    .map(({ target }) => target);
+  const table = await mountTable(pid);
+  for (const [target, size] of [
+    ['/vm', 'size=512k'],
+    ['/share', 'size=64k'],
+  ] as const) {
+    const found = table.find((mount) => mount.target === target);
+    assert.ok(found?.superOptions.includes(size), `${target} is bounded`);
+  }
+  const writable = table.filter(({ options }) => options.includes('rw')).map(({ target }) => target);
   const allowed = /^\/(share(\/root)?|vm|proc|sys|dev|dev\/pts|sys\/fs\/cgroup)$/;
   assert.deepEqual(
     writable.filter((target) => !allowed.test(target)),

@@ -1,5 +1,4 @@
 import { constants } from 'node:fs';
-import { lstat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { closeFd, O_PATH, openIn } from '../../host/paths.ts';
@@ -21,9 +20,4 @@ export async function socketPath(path: string, signal: AbortSignal): Promise<{ p
     }
     await sleep(10, undefined, { signal });
   }
-}
-
-/** Whether QEMU has come as far as its sockets. */
-export async function isSocket(path: string): Promise<boolean> {
-  return (await lstat(path).catch(() => undefined))?.isSocket() === true;
 }

@@ -30,7 +30,7 @@ import { qemuCommand } from './qemu-command.ts';
 import { readVmRecord, type VmRecord, writeVmRecord } from './record.ts';
 import { refuseHostThings } from './refusals.ts';
 import { type GuestSize, sizeOf } from './resources.ts';
-import { mountRoot, mountShare, unmountShare } from './share.ts';
+import { mountMonitor, mountRoot, mountShare, unmountPlace } from './share.ts';
 import { statsOf } from './stats.ts';
 import { updateLimits } from './update.ts';
 import { virtiofsdCommand } from './virtiofsd-command.ts';
@@ -93,11 +93,8 @@ export class MicrovmRuntime implements Runtime {
     failpoint('microvm.directory.before');
     await makeDirectory(place.directory, id);
     undo.add('microVM', () => this.delete(id));
-    await mkdir(place.monitor, { mode: 0o755 });
-    await mkdir(place.sockets, { mode: 0o700 });
-    await chown(place.monitor, root, root);
-    await chown(place.sockets, root + qemuUser, root + qemuUser);
     failpoint('microvm.share.before');
+    await mountMonitor(place, root);
     await mountShare(place, root);
     failpoint('microvm.share.after');
     const links = await wireGuest(workload.netns as string, { owner: root + qemuUser });
@@ -248,7 +245,7 @@ export class MicrovmRuntime implements Runtime {
     // It reads its outcome, which goes now.
     await vm?.exit;
     failpoint('microvm.remove.before');
-    await unmountShare(place);
+    await unmountPlace(place);
     await rm(place.directory, { recursive: true, force: true });
     if (this.#vms.get(id) === vm) this.#vms.delete(id);
     failpoint('microvm.remove.after');
