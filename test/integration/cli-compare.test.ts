@@ -31,7 +31,7 @@ describe('isle compare', { concurrency: false }, () => {
   const compare = (...args: string[]) => isle(daemon.host, ['compare', '--quick', ...args]);
   const report = async (...args: string[]): Promise<Report> => {
     const outcome = await compare('--isolations', 'container,userns', '--format', 'json', ...args);
-    assert.equal(outcome.code, 0, outcome.stderr);
+    assert.equal(outcome.code, 0, outcome.stderr + outcome.stdout);
     return JSON.parse(outcome.stdout) as Report;
   };
   const left = async () =>
@@ -210,7 +210,7 @@ describe('isle compare', { concurrency: false }, () => {
       'json',
       'systemd',
     );
-    assert.equal(outcome.code, 0, outcome.stderr);
+    assert.equal(outcome.code, 0, outcome.stderr + outcome.stdout);
     const found = JSON.parse(outcome.stdout) as Report;
     const system = of(found, 'system');
     assert.equal(system.state, 'measured', JSON.stringify(system));
@@ -233,7 +233,7 @@ describe('isle compare', { concurrency: false }, () => {
       'echo',
       '<&>',
     );
-    assert.equal(outcome.code, 0, outcome.stderr);
+    assert.equal(outcome.code, 0, outcome.stderr + outcome.stdout);
     assert.match(readFileSync(file, 'utf8'), /^<svg [^]*echo &lt;&amp;&gt;[^]*<\/svg>\n$/);
   });
 

@@ -47,6 +47,15 @@ export async function compare(
   const each = options.runs + 2 + options.rounds * probeKinds.length;
   const progress = new Progress(context.err, subjects.length * each);
   let peer: Peer | undefined;
+  const cleanUp = async () => {
+    progress.phase('removing all of it');
+    peer?.close();
+    try {
+      await bench.removeAll();
+    } finally {
+      progress.end();
+    }
+  };
   try {
     progress.phase('starting the peer of the probes');
     peer = await Peer.start(bench, plan.body);
@@ -55,14 +64,10 @@ export async function compare(
     await timeWorkload(work, subjects);
     await probeIsolations(work, subjects);
   } catch (error) {
-    progress.end();
-    peer?.close();
-    await bench.removeAll().catch((late: unknown) => context.err.foreign(`isle: ${messageOf(late)}`));
+    await cleanUp().catch((late: unknown) => context.err.foreign(`isle: ${messageOf(late)}`));
     throw error;
   }
-  progress.end();
-  peer.close();
-  await bench.removeAll();
+  await cleanUp();
   for (const subject of subjects)
     if (subject.isolation.name === 'microvm' && subject.exists && !facts.Kvm.Usable)
       subject.note(
