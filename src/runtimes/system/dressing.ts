@@ -72,6 +72,8 @@ async function bootable(asked: Workload, init: Init): Promise<Workload> {
     cwd: '/',
     // The console is a terminal whether somebody looks at it or not.
     tty: true,
+    // Docker's clients ask for the host's with --privileged; no init can make groups there.
+    cgroupns: 'private',
     // It has to be the first process itself.
     init: false,
     mounts: [...memoryMounts(asked, inittab), ...asked.mounts],
