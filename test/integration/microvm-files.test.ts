@@ -3,6 +3,7 @@ import { chown, mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promis
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Workload } from '../../src/engine/runtime.ts';
+import { runOk } from '../../src/host/run.ts';
 import { type MicrovmFixture, microvmFixture } from '../fixtures/microvm.ts';
 import { outputOf, until } from '../fixtures/streams.ts';
 
@@ -70,6 +71,13 @@ describe('files of a microVM', { concurrency: false }, () => {
     assert.equal(code, 3);
     assert.equal(await readFile(join(fixture.rootfs, 'root/kept'), 'utf8'), 'kept\n');
     assert.equal((await stat(join(fixture.rootfs, 'root/kept'))).uid, 1_900_001_000);
+  });
+
+  test('a lock that is waited for is got', async () => {
+    const source = join(import.meta.dirname, '../fixtures/lock.c');
+    await runOk('gcc', ['-static', '-o', join(fixture.rootfs, 'bin/lock'), source]);
+    const { stdout } = await runs('lock /tmp/lock one 1 & sleep 0.5; lock /tmp/lock two 0; wait');
+    assert.equal(stdout, 'one\none\ntwo\ntwo\n');
   });
 
   test('a read-only root has writable volumes', async () => {

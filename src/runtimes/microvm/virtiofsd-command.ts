@@ -17,7 +17,6 @@ export function virtiofsdCommand(virtiofsd: string): string[] {
       virtiofsd,
       ...[`--fd=${socket}`, '-f', '--rlimit-nofile=0', '--thread-pool-size=0'],
       ...['-o', `source=${source},sandbox=chroot,announce_submounts,xattr,cache=auto,log_level=warn`],
-      ...['-o', 'flock,posix_lock'],
     ];
   return [
     virtiofsd,
