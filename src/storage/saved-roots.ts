@@ -64,22 +64,22 @@ export class SavedRoots {
     const createdAt = new Date().toISOString();
     const made = await this.#copy(id, this.upperOf(record), 'taking a snapshot', options);
     const place = join(this.#directory(id), name);
+    const saved: SavedRoot = { name, createdAt, comment: options.comment, bytes: 0, inodes: 0 };
     try {
-      const { bytes, inodes } = await treeUsage(join(made, 'upper'));
+      Object.assign(saved, await treeUsage(join(made, 'upper')));
       failpoint('snapshot.save.copied');
       // Left by a crash between rename and record.
       await this.#trash.take(place);
       await rename(made, place);
       await syncDirectory(this.#directory(id));
       failpoint('snapshot.save.renamed');
-      const saved = { name, createdAt, comment: options.comment, bytes, inodes };
       this.#put(id, (before) => [...before, saved]);
-      failpoint('snapshot.save.after');
-      return saved;
     } catch (error) {
       for (const path of [made, place]) await this.#trash.take(path);
       throw explainFull(error, this.#root, 'taking a snapshot');
     }
+    failpoint('snapshot.save.after');
+    return saved;
   }
 
   /** Puts a copy of what was saved in the place of what there is, by one exchange: before it nothing has happened, after it all has. */
