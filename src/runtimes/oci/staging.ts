@@ -108,7 +108,7 @@ export class Staging {
 
 /**
  * crun makes the container's root the owner of its standard streams, also of the host's /dev/null when that is its
- * stdin (until crun 1.12). Nothing of the container has run by then; inside it has a /dev/null of its own.
+ * stdin (the newer ones leave devices alone). Nothing of the container has run by then; inside it has a /dev/null of its own.
  */
 export function restoreNull(): void {
   const { uid, gid } = statSync('/dev/null');
