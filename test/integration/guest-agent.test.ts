@@ -1,5 +1,6 @@
 /** The guest's init and agent in a real guest, booted by hand. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
@@ -11,6 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { GuestAgent, GuestExec } from '../../src/runtimes/microvm/guest/agent.ts';
 import { encodeFrame } from '../../src/runtimes/microvm/guest/frame-codec.ts';
 import { frameType } from '../../src/runtimes/microvm/protocol.ts';
+import { makeBusyboxRoot } from '../fixtures/busybox-root.ts';
 import { GuestMachine, guestProcess, guestSpec } from '../fixtures/guest-machine.ts';
 
 /** Milliseconds: guests are slow on a busy host. */
@@ -593,6 +595,60 @@ test('links get their names, addresses, routes and neighbours', patience, async 
   assert.match(all, /127\.0\.0\.11 +0x1 +0x6 +02:00:00:00:00:0b/);
   assert.match(all, /\n1\n/);
 });
+
+test(
+  'a workload that rearranges its root and its groups neither holds up nor leads astray an exec',
+  patience,
+  async () => {
+    await using machine = await GuestMachine.boot();
+    using connected = disposable(await machine.connect());
+    const { agent } = connected;
+    const all = Array.from({ length: 41 }, (_, bit) => bit);
+    const script = `
+    cd /sys/fs/cgroup; mkdir a; echo 1 > a/cgroup.procs; echo +memory > cgroup.subtree_control
+    rm /dev/pts/ptmx; mkfifo /dev/pts/ptmx; rm /dev/null; mkfifo /dev/null; rm /dev/console; mkfifo /dev/console
+    echo ready; exec sleep 1000`;
+    const spec = guestSpec(guestProcess(['sh', '-c', script], { capabilities: all }), { readonlyPaths: [] });
+    spec.mounts = spec.mounts
+      .filter(({ type }) => type !== 'devpts')
+      .map((mount) => ({ ...mount, options: mount.options.filter((option) => option !== 'ro') }));
+    await agent.run(spec);
+    await machine.port.until((stdout) => stdout.includes('ready'));
+    const exec = await agent.exec(guestProcess(['cat', '/proc/self/cgroup']));
+    assert.equal(await text(exec.streams.stdout), '0::/exec\n');
+    await assert.rejects(agent.exec(guestProcess(['sh'], { tty: true })), {
+      message: /open a terminal: .*: ENOTTY/,
+    });
+    await agent.signal(sigkill);
+    assert.equal((await machine.port.exit).code, 137);
+  },
+);
+
+test(
+  'a root that is mounted into the share after the boot is found, with the mounts below it',
+  patience,
+  async () => {
+    await using machine = await GuestMachine.boot();
+    using connected = disposable(await machine.connect());
+    const late = join(machine.root, 'late');
+    await mkdir(late);
+    await using undo = new AsyncDisposableStack();
+    execFileSync('mount', ['-t', 'tmpfs', 'late', late]);
+    undo.defer(() => void execFileSync('umount', ['-l', late]));
+    await makeBusyboxRoot(late);
+    await mkdir(join(late, 'volume'));
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'volume', join(late, 'volume')]);
+    undo.defer(() => void execFileSync('umount', ['-l', join(late, 'volume')]));
+    const script =
+      'echo kept > /volume/file; echo root > /file; ls /late; stat -c %d / /volume | uniq | wc -l';
+    const spec = guestSpec(guestProcess(['sh', '-c', script]), { share: { tag: 'isle', directory: 'late' } });
+    await connected.agent.run(spec);
+    assert.equal((await machine.port.exit).code, 0);
+    assert.equal(machine.port.stdout.toString(), '2\n');
+    assert.match(machine.port.stderr.toString(), /^ls: \/late: No such file or directory\n$/);
+    assert.equal(await readFile(join(late, 'volume/file'), 'utf8'), 'kept\n');
+  },
+);
 
 test('a guest of a machine with a PCI bus finds its devices, too', patience, async () => {
   const mac = '02:49:53:00:00:08';
