@@ -1,5 +1,5 @@
 /* The workload's first process and the execs beside it: their streams, their beginning and their end. */
-#include "guest.h"
+#include "sessions.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -13,36 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define STDIN_BUFFER 65536
-#define CHUNK 32768
 /* Of an exec that was hung up. */
 #define HANGUP_GRACE 2000
 /* For the host to say that it has the workload's end. */
 #define END_GRACE 10000
-/* What a terminal holds at most after its last writer ended. */
-#define TERMINAL_REST 131072
-
-enum descriptor { CHANNEL, IN, OUT, ERR, DESCRIPTORS };
-
-struct session {
-  bool used, tty, starting, detached, failed, exited;
-  struct failure failure;
-  bool orphan; /* nobody listens any more: output is dropped, the end is not told */
-  uint32_t id;
-  struct port *port;
-  pid_t pid;
-  int status;
-  int64_t kill_at;
-  uint64_t oom_before;
-  int fds[DESCRIPTORS]; /* a terminal's master is OUT */
-  bool ready[DESCRIPTORS];
-  bool bounded;
-  uint64_t credit;             /* what may be sent, unless it is the workload's */
-  size_t rest[DESCRIPTORS];    /* after the end: what may still be in OUT and ERR */
-  uint8_t *input;
-  size_t input_start, input_end, to_grant;
-  bool input_ended;
-};
 
 enum workload_state workload_state;
 
@@ -60,16 +34,8 @@ static struct session *find(uint32_t id) {
   return NULL;
 }
 
-static void close_descriptor(struct session *session, enum descriptor which) {
-  if (session->fds[which] >= 0) close(session->fds[which]);
-  session->fds[which] = -1;
-  session->ready[which] = false;
-}
-
-static void watch_descriptor(struct session *session, enum descriptor which, int fd) {
-  session->fds[which] = fd;
-  session->ready[which] = fd >= 0;
-  if (fd >= 0) watch(fd, EPOLLIN | EPOLLOUT | EPOLLET, TOKEN_SESSIONS + (session - sessions) * DESCRIPTORS + which);
+static void watch_session(struct session *session, enum descriptor which, int fd) {
+  watch_descriptor(session, which, fd, TOKEN_SESSIONS + (session - sessions) * DESCRIPTORS + which);
 }
 
 static void begin(struct session *session, uint32_t id, struct port *port, const struct process_spec *process,
@@ -78,10 +44,10 @@ static void begin(struct session *session, uint32_t id, struct port *port, const
       .used = true, .starting = true, .id = id, .port = port, .pid = child->pid, .tty = process->tty,
       .detached = process->detached, .bounded = id != 0, .credit = FIRST_CREDIT, .oom_before = oom_kills(),
       .input = process->in ? malloc(STDIN_BUFFER) : NULL, .to_grant = process->in ? STDIN_BUFFER : 0};
-  watch_descriptor(session, CHANNEL, child->channel);
-  watch_descriptor(session, IN, child->in);
-  watch_descriptor(session, OUT, child->out);
-  watch_descriptor(session, ERR, child->err);
+  watch_session(session, CHANNEL, child->channel);
+  watch_session(session, IN, child->in);
+  watch_session(session, OUT, child->out);
+  watch_session(session, ERR, child->err);
 }
 
 static int mount_share(const struct run_spec *spec, struct failure *failure) {
@@ -203,12 +169,6 @@ void session_event(uint64_t token, uint32_t events) {
   if (session->tty && which == OUT && events & EPOLLOUT) session->ready[IN] = true;
 }
 
-static size_t most_after_end(const struct session *session, enum descriptor which) {
-  if (session->tty) return TERMINAL_REST;
-  int size = fcntl(session->fds[which], F_GETPIPE_SZ);
-  return size > 0 ? size : 0;
-}
-
 void reap_children(void) {
   int status;
   for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
@@ -217,10 +177,7 @@ void reap_children(void) {
       if (!session->used || session->exited || session->pid != pid) continue;
       session->exited = true;
       session->status = status;
-      for (enum descriptor which = OUT; which <= ERR; which++) {
-        session->ready[which] = session->fds[which] >= 0;
-        session->rest[which] = session->ready[which] ? most_after_end(session, which) : 0;
-      }
+      end_streams(session);
     }
 }
 
@@ -264,7 +221,7 @@ static void pump_channel(struct session *session) {
     }
     if (terminal >= 0) {
       fcntl(terminal, F_SETFL, O_RDWR | O_NONBLOCK);
-      watch_descriptor(session, OUT, terminal);
+      watch_session(session, OUT, terminal);
       session->ready[IN] = true;
       continue;
     }
@@ -274,73 +231,6 @@ static void pump_channel(struct session *session) {
     if (session->failed) session->failure = failure;
     else tell_started(session);
   }
-}
-
-static bool may_send(const struct session *session) {
-  if (session->orphan) return true;
-  /* What is left is for answers. */
-  if (port_room(session->port) < 2 * (HEADER_SIZE + MAX_PAYLOAD) + HEADER_SIZE + CHUNK) return false;
-  return !session->bounded || session->credit > 0;
-}
-
-/* False when it has to wait. */
-static bool pump_piece(struct session *session, enum descriptor which) {
-  static uint8_t chunk[CHUNK];
-  size_t size = sizeof chunk;
-  if (session->bounded && !session->orphan && session->credit < size) size = session->credit;
-  ssize_t got = read(session->fds[which], chunk, size);
-  if (got < 0 && errno == EINTR) return true;
-  /* A terminal says EIO while nobody has it open; somebody may open it again. */
-  if (got < 0 && (errno == EAGAIN || errno == EIO) && !session->exited) {
-    session->ready[which] = false;
-    return false;
-  }
-  if (got <= 0) {
-    close_descriptor(session, which);
-    return false;
-  }
-  if (!session->orphan) {
-    send_frame(session->port, which == OUT ? FRAME_STDOUT : FRAME_STDERR, session->id, chunk, got);
-    session->credit -= session->bounded ? got : 0;
-  }
-  if (!session->exited || session == workload) return true;
-  /* Others may still write there: what the process itself wrote has come. */
-  session->rest[which] -= (size_t)got < session->rest[which] ? (size_t)got : session->rest[which];
-  if (session->rest[which] == 0) close_descriptor(session, which);
-  return true;
-}
-
-static void pump_output(struct session *session) {
-  /* One after the other in turns, so that their order is roughly kept. */
-  for (bool more = !session->starting; more;) {
-    more = false;
-    for (enum descriptor which = OUT; which <= ERR; which++)
-      if (session->ready[which] && may_send(session)) more |= pump_piece(session, which);
-  }
-}
-
-static void pump_input(struct session *session) {
-  int fd = session->fds[session->tty ? OUT : IN];
-  while (session->input && session->ready[IN] && session->input_start < session->input_end) {
-    ssize_t written =
-        fd < 0 ? -1 : write(fd, session->input + session->input_start, session->input_end - session->input_start);
-    if (written < 0 && fd >= 0 && errno == EAGAIN) {
-      session->ready[IN] = false;
-      break;
-    }
-    /* A process that closed its input: what still comes is taken and dropped. */
-    if (written < 0) written = session->input_end - session->input_start;
-    session->input_start += written;
-    session->to_grant += written;
-  }
-  if (!session->input) return;
-  bool empty = session->input_start == session->input_end;
-  if (session->input_ended && empty && !session->tty) close_descriptor(session, IN);
-  if (session->to_grant < STDIN_BUFFER / 4 || session->orphan || session->starting) return;
-  if (port_room(session->port) < HEADER_SIZE + 4) return;
-  uint32_t grant = session->to_grant;
-  session->to_grant = 0;
-  send_frame(session->port, FRAME_STDIN_CREDIT, session->id, &grant, sizeof grant);
 }
 
 static void release(struct session *session) {
@@ -399,7 +289,7 @@ void pump_sessions(void) {
 
 static bool can_go_on(const struct session *session) {
   if (session->ready[CHANNEL]) return true;
-  return !session->starting && (session->ready[OUT] || session->ready[ERR]) && may_send(session);
+  return has_output(session);
 }
 
 int next_deadline(void) {
