@@ -36,13 +36,14 @@ export async function mountShare(place: VmPlace, hostId: number): Promise<void> 
 export async function mountRoot(place: VmPlace, workload: Workload): Promise<void> {
   await bindMount(workload.rootfs, place.root, { recursive: false, propagation: 'shared' });
   const binds = workload.mounts.filter(({ type }) => type === 'bind');
-  if (binds.length === 0) return;
-  const userns = workload.idMap && (await usernsFdOf(workload.idMap));
+  const userns = workload.idMap && binds.length > 0 ? await usernsFdOf(workload.idMap) : undefined;
   try {
     for (const bind of outerFirst(binds)) await mountBind(place.root, bind, workload.idMap, userns);
   } finally {
     if (userns !== undefined) closeFd(userns);
   }
+  // They have travelled: what happens to them on the host from now on is nothing to the guest.
+  await setPropagation(place.share, 'private', { recursive: true });
 }
 
 /** Takes both down with all that is mounted in them. No error when they are not there, or only half. */
