@@ -20,8 +20,10 @@ import { failpoint } from '../../lib/failpoint.ts';
 import { Semaphore } from '../../lib/semaphore.ts';
 import { Rollback } from '../../lib/rollback.ts';
 import { bootFile } from './boot-file.ts';
+import { watchBoot } from './boot-watch.ts';
 import { type Confinement, monitorWorkload } from './confinement.ts';
 import { startExec } from './exec.ts';
+import type { GuestSpec } from './guest-spec.ts';
 import { guestPlanOf, guestSpecNow } from './guest-spec-of.ts';
 import { monitorPaths, qemuUser } from './monitor-paths.ts';
 import { layoutOf } from './layout.ts';
@@ -126,7 +128,7 @@ export class MicrovmRuntime implements Runtime {
     const { pid } = await oci.start(id);
     try {
       failpoint('microvm.boot.after');
-      await vm.boot(spec, config.bootTimeout * 1000);
+      await this.#boot(vm, spec, config.bootTimeout * 1000);
       failpoint('microvm.run.after');
       await vm.save({ phase: 'running', startedAt: new Date().toISOString() });
     } catch (error) {
@@ -135,6 +137,21 @@ export class MicrovmRuntime implements Runtime {
     }
     failpoint('microvm.start.after');
     return { pid };
+  }
+
+  async #boot(vm: Vm, spec: GuestSpec, timeout: number): Promise<void> {
+    const { oci, log } = this.#parts;
+    const { id, place } = vm;
+    const up = new AbortController();
+    const cpuTime = async () => (vm.paused ? undefined : (await oci.stats(id)).cpu.total);
+    const signal = AbortSignal.any([up.signal, vm.ended]);
+    const watch = watchBoot({ id, qmp: place.qmp, cpuTime, log, signal });
+    try {
+      await vm.boot(spec, timeout, () => up.abort());
+    } finally {
+      up.abort();
+      await watch;
+    }
   }
 
   /** The shim passes on what it can catch; the rest goes through the agent. What a guest does not take kills the VM. */

@@ -54,11 +54,15 @@ export class Vm {
     return this.#ended.signal;
   }
 
-  /** Waits for the guest to come up and executes the workload in it. Throws `guestBoot`, or why the program cannot run. */
-  async boot(spec: GuestSpec, timeout: number): Promise<void> {
+  /**
+   * Waits for the guest to come up (`onGreeting`) and executes the workload in it. Throws `guestBoot`, or why the program
+   * cannot run.
+   */
+  async boot(spec: GuestSpec, timeout: number, onGreeting: () => void): Promise<void> {
     const begin = performance.now();
     try {
       const agent = await this.agent(timeout);
+      onGreeting();
       await agent.run(spec, Math.max(1000, Math.round(timeout - (performance.now() - begin))));
     } catch (error) {
       // Its program may have ended, and the guest with it, before we heard that it ran.
