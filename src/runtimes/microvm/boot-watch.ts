@@ -10,6 +10,8 @@ export interface BootWatchOptions {
   /** Nanoseconds of processor time that the monitor has taken so far; undefined while it stands still by order (a pause). */
   cpuTime(): Promise<number | undefined>;
   log: Logger;
+  /** Milliseconds between two looks. */
+  every?: number;
   /** The guest has greeted, or has ended. */
   signal: AbortSignal;
 }
@@ -19,11 +21,18 @@ export interface BootWatchOptions {
  * of a second just when it measures its local APIC's timer (a busy host, without KVM) believes that this has none
  * ("APIC frequency too slow"), and sleeps for ever. Never rejects.
  */
-export async function watchBoot({ id, qmp, cpuTime, log, signal }: BootWatchOptions): Promise<void> {
+export async function watchBoot({
+  id,
+  qmp,
+  cpuTime,
+  log,
+  every = 4000,
+  signal,
+}: BootWatchOptions): Promise<void> {
   try {
     for (let resets = 0; resets < most; ) {
       const before = await cpuTime();
-      await sleep(look, undefined, { signal });
+      await sleep(every, undefined, { signal });
       const after = await cpuTime();
       if (before === undefined || after === undefined || after - before > idle) continue;
       signal.throwIfAborted();
@@ -37,9 +46,7 @@ export async function watchBoot({ id, qmp, cpuTime, log, signal }: BootWatchOpti
   }
 }
 
-/** Milliseconds between two looks. */
-const look = 4000;
-/** Nanoseconds that a guest takes at most meanwhile when nothing happens in it. */
+/** Nanoseconds that a guest takes at most between two looks when nothing happens in it. */
 const idle = 25_000_000;
 const most = 5;
 
