@@ -46,12 +46,15 @@ export function memory(pids: number[]): { rss: number; pss: number } {
   return { rss, pss };
 }
 
-/** Proportional set size in bytes: what a monitor maps of its guest's memory, and everything else. */
+/** The guest's memory; its kernel, a file that all monitors map alike and the host may drop at any time. */
+const guestFile = /memory-backend|\/isle\/(kernel|initramfs)$/;
+
+/** Proportional set size in bytes: what a monitor maps of its guest, and everything else. */
 export function guestMemoryPss(pid: number): { guest: number; others: number } {
   const sums = { guest: 0, others: 0 };
   let kind: keyof typeof sums = 'others';
   for (const line of smaps(pid)) {
-    if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) kind = line.includes('memory-backend') ? 'guest' : 'others';
+    if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) kind = guestFile.test(line) ? 'guest' : 'others';
     else if (line.startsWith('Pss:')) sums[kind] += Number(line.match(/\d+/)?.[0]) * 1024;
   }
   return sums;

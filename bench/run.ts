@@ -174,7 +174,7 @@ async function microvm(): Promise<void> {
   for (let round = 0; round < rounds; round++)
     execs.push(await timeCommand(['docker', 'exec', id, 'true'], env));
   record('docker exec into a microVM, after the first', 'ms', single(median(execs)), { atMost: 60 });
-  record("a microVM's monitor, without the guest's memory", 'MB', single(monitorBytes(id) / 1e6), {
+  record("a microVM's monitor, without the guest's memory and kernel", 'MB', single(monitorBytes(id) / 1e6), {
     atMost: 60,
   });
   client(engine, 'rm', '-f', id);
