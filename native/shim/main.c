@@ -28,11 +28,15 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { MAX_BOOT = 64 * 1024, MAX_ARGS = 256 };
 
 enum { VIRTIOFSD, QEMU, CHILDREN };
+
+/* Milliseconds in which a QEMU that was killed is seen to be dead, after virtiofsd saw it go. */
+enum { DYING = 500 };
 
 struct vm {
   struct port port;
@@ -41,6 +45,8 @@ struct vm {
   int signals;
   /* Whether QEMU's end is this process's doing. */
   bool killed;
+  /* When virtiofsd was first seen to have ended before QEMU, in milliseconds; 0 is never. */
+  int64_t alone;
 };
 
 static void fail(const char *what);
@@ -65,7 +71,7 @@ int main(int argc, char **argv) {
   vm.signals = take_signals();
   start(&vm, fs_args, vm_args, user);
   serve(&vm);
-  outcome_write(&vm.port, vm.children, CHILDREN);
+  outcome_write(&vm.port, vm.children, CHILDREN, vm.killed);
   return code_of(&vm);
 }
 
@@ -158,11 +164,25 @@ static void pass_on(struct port *port) {
   if (port->chunk_start == port->chunk_end) port->chunk_start = port->chunk_end = 0;
 }
 
+static int64_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1000LL + time.tv_nsec / 1000000;
+}
+
+/* Whether QEMU goes on without virtiofsd: not when that ended because QEMU is ending. */
+static bool is_alone(struct vm *vm) {
+  const struct child *fs = &vm->children[VIRTIOFSD];
+  if (!fs->ended || fs->pid == 0) return false;
+  if (vm->alone == 0) vm->alone = now();
+  return now() - vm->alone >= DYING;
+}
+
 /* Ends what must not outlive the others. The guest says last how its workload ended: all else is done then. */
 static void settle(struct vm *vm) {
   struct child *fs = &vm->children[VIRTIOFSD], *qemu = &vm->children[QEMU];
   if (qemu->ended) return child_kill(fs);
-  if (!vm->port.exited && !vm->port.broken && !(fs->ended && fs->pid > 0)) return;
+  if (!vm->port.exited && !vm->port.broken && !is_alone(vm)) return;
   vm->killed = true;
   child_kill(qemu);
 }
@@ -187,7 +207,7 @@ static void serve(struct vm *vm) {
         {.fd = vm->children[VIRTIOFSD].words, .events = POLLIN},
         {.fd = vm->children[QEMU].words, .events = POLLIN},
     };
-    if (poll(polls, sizeof polls / sizeof *polls, -1) < 0 && errno != EINTR) fail("poll");
+    if (poll(polls, sizeof polls / sizeof *polls, vm->alone && !vm->killed ? DYING / 10 : -1) < 0 && errno != EINTR) fail("poll");
     if (polls[0].revents) note_signals(vm);
     if (polls[3].revents) pass_on(port);
     if (polls[2].revents) port_fill(port, true);

@@ -1,4 +1,4 @@
-/* One fact a line: `code 3`, `oom 1`, `broken WHY`, `qemu exited 0`, `qemu killed 9`, `qemu-said LAST WORDS`. */
+/* One fact a line: `code 3`, `oom 1`, `killed qemu` (by the shim), `broken WHY`, `qemu exited 0`, `qemu killed 9`, `qemu-said LAST WORDS`. */
 #define _GNU_SOURCE
 #include "shim.h"
 
@@ -10,13 +10,14 @@
 
 static void put_words(FILE *file, const struct child *child);
 
-void outcome_write(const struct port *port, const struct child *children, int count) {
+void outcome_write(const struct port *port, const struct child *children, int count, bool killed) {
   /* A guest that could write into this directory could not, through a link, reach another file. */
   unlink("outcome.new");
   int fd = open("outcome.new", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
   if (!file) return;
   if (port->exited) fprintf(file, "code %d\noom %d\n", port->code, port->oom);
+  if (killed) fputs("killed qemu\n", file);
   if (port->broken) fprintf(file, "broken %s\n", port->broken);
   for (int i = 0; i < count; i++) {
     const struct child *child = &children[i];

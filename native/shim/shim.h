@@ -83,7 +83,7 @@ void children_reap(struct child *children, int count);
 /* --- outcome.c */
 
 /* Writes `outcome` durably: what the daemon is told of how it ended. */
-void outcome_write(const struct port *port, const struct child *children, int count);
+void outcome_write(const struct port *port, const struct child *children, int count, bool killed);
 
 /* --- tsc.c */
 

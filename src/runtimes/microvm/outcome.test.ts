@@ -35,7 +35,10 @@ test('who ended it is named, with its last words', async () => {
     await reason('virtiofsd exited 0\nqemu exited 1\nqemu-said no such device: x\n'),
     'QEMU ended with exit code 1: no such device: x',
   );
-  assert.equal(await reason('virtiofsd killed 31\nqemu killed 9\n'), 'virtiofsd was killed by signal 31');
+  assert.equal(
+    await reason('killed qemu\nvirtiofsd killed 31\nqemu killed 9\n'),
+    'virtiofsd was killed by signal 31',
+  );
   assert.match(
     (await reason('broken a frame that is too long\nqemu killed 9\n'))!,
     /no sound guest sends \(a frame/,

@@ -36,8 +36,7 @@ async function reasonOf(facts: Map<string, string>, place: VmPlace): Promise<str
   const fs = facts.get('virtiofsd');
   const qemu = facts.get('qemu') ?? '';
   // QEMU ends virtiofsd by going; the other way round the shim kills QEMU.
-  if (qemu === 'killed 9' && fs !== undefined && fs !== 'exited 0')
-    return `virtiofsd ${ended(fs)}${words(facts, 'virtiofsd')}`;
+  if (facts.has('killed') && fs !== undefined) return `virtiofsd ${ended(fs)}${words(facts, 'virtiofsd')}`;
   if (qemu === 'exited 0')
     return `the guest ended without its workload's exit code${last === '' ? '' : ` (last lines of its console: ${last})`}`;
   return `QEMU ${ended(qemu)}${words(facts, 'qemu')}`;
