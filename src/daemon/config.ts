@@ -217,6 +217,7 @@ const schema = {
     memory: 'count',
     cpus: 'count',
     bootTimeout: 'count',
+    pool: 'count',
     machine: 'string',
   },
   containers: {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { errnoOf, isleError } from '../lib/errors.ts';
 import { usualIds } from '../lib/userns.ts';
-import type { IdMap } from './runtime.ts';
+import type { IdMap, TakenIds } from './runtime.ts';
 
 /** Ids of the host, both ends included. */
 export interface IdArea {
@@ -18,11 +18,6 @@ export const defaultArea: IdArea = { first: 1_879_048_192, last: 2_147_352_575 }
 
 /** Ranges begin at multiples of this. */
 const blockSize = usualIds;
-
-/** A map that nobody else gets, until it is disposed of; from then on the container's record must have it. */
-export interface TakenMap extends Disposable {
-  readonly map: IdMap;
-}
 
 export interface IdMapsOptions {
   area: IdArea;
@@ -53,7 +48,7 @@ export class IdMaps {
   }
 
   /** Throws `conflict` when no room is left, `invalidParameter` for a size that no range can have. */
-  async take(size: number): Promise<TakenMap> {
+  async take(size: number): Promise<TakenIds> {
     if (!Number.isInteger(size) || size < smallest || size > largest)
       throw isleError('invalidParameter', {
         message: `a user namespace can have ${smallest} to ${largest} ids, not ${size}`,

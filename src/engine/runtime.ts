@@ -1,6 +1,14 @@
 import type { Readable, Writable } from 'node:stream';
 import type { MachineControl, MachineHardware } from './machine.ts';
-import type { DeviceSpec, LogConfig, NamespaceMode, Propagation, Resources, Ulimit } from './model.ts';
+import type {
+  ContainerSpec,
+  DeviceSpec,
+  LogConfig,
+  NamespaceMode,
+  Propagation,
+  Resources,
+  Ulimit,
+} from './model.ts';
 
 /**
  * The contract of an isolation level. The engine prepares a root file system and a network, hands over a
@@ -74,6 +82,18 @@ export interface Runtime {
   /** Files on this host that were made once for all its workloads, such as a guest's kernel. */
   preparedFiles?(): Promise<{ name: string; bytes: number }[]>;
 
+  /**
+   * Keeps what takes long to start ready for workloads to come, from now until `close`. `ids` gives each a range of its
+   * own. Called once, after recovery.
+   */
+  keepReady?(ids: () => Promise<TakenIds>): void;
+
+  /**
+   * The ids of something that is ready for such a container: its workload, created with them soon, is run by it.
+   * Undefined when nothing is.
+   */
+  takeReady?(spec: ContainerSpec): TakenIds | undefined;
+
   /** Tells the log's writer to open its file again (after the engine rotated it away). */
   reopenLog(id: string): Promise<void>;
 
@@ -136,6 +156,11 @@ export interface RuntimeTraits {
 export interface IdMap {
   hostId: number;
   size: number;
+}
+
+/** A map that nobody else gets, until it is disposed of; from then on a container's record must have it. */
+export interface TakenIds extends Disposable {
+  readonly map: IdMap;
 }
 
 export interface TerminalSize {

@@ -1,3 +1,4 @@
+import { usualIds } from '../lib/userns.ts';
 import { isleError } from '../lib/errors.ts';
 import { Background } from './background.ts';
 import { ContainerRecords } from './containers/records.ts';
@@ -26,6 +27,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   const closed = Promise.withResolvers<undefined>();
   const ctx = contextOf(options, closer.signal, closed.promise);
   await recover(ctx);
+  for (const runtime of ctx.runtimes.all) runtime.keepReady?.(() => ctx.idMaps.take(usualIds));
   return {
     containers: new ContainerService(ctx),
     execs: ctx.execs,

@@ -43,7 +43,7 @@ export async function createContainer(
   const merged = mergeImage(spec, image.config, hostname, runtime.traits.bootsInit);
   const reserved = ctx.records.reserve(name, id);
   try {
-    using taken = await takeIdMap(ctx, runtime.traits, spec);
+    using taken = await takeIdMap(ctx, runtime, spec);
     const mounts = await resolveMounts(ctx, spec, image.config.volumes);
     const record: ContainerRecord = {
       id,

@@ -1,9 +1,8 @@
 import { isleError } from '../../lib/errors.ts';
 import { parseUserns, usualIds } from '../../lib/userns.ts';
 import type { EngineContext } from '../context.ts';
-import type { TakenMap } from '../id-maps.ts';
 import type { ContainerSpec } from '../model.ts';
-import type { IdMap, RuntimeTraits } from '../runtime.ts';
+import type { IdMap, Runtime, TakenIds } from '../runtime.ts';
 import { ownerOf } from './pod-network.ts';
 
 /**
@@ -12,9 +11,10 @@ import { ownerOf } from './pod-network.ts';
  */
 export async function takeIdMap(
   ctx: EngineContext,
-  traits: RuntimeTraits,
+  runtime: Runtime,
   spec: ContainerSpec,
-): Promise<TakenMap | undefined> {
+): Promise<TakenIds | undefined> {
+  const { traits } = runtime;
   const wish = parseUserns(spec.usernsMode);
   if (wish.mode === 'host') return undefined;
   const asked = wish.mode === 'own';
@@ -27,7 +27,8 @@ export async function takeIdMap(
   checkHostParts(spec, asked || traits.idMap);
   if (wish.size < usualIds && (traits.ownKernel || traits.bootsInit))
     refuse(`the runtime ${spec.runtime} needs ${usualIds} ids: leave the size out`);
-  return await ctx.idMaps.take(wish.size);
+  const ready = wish.size === usualIds ? runtime.takeReady?.(spec) : undefined;
+  return ready ?? (await ctx.idMaps.take(wish.size));
 }
 
 /** Whether its ids are those of a container that it joins, if they are anybody's. */
@@ -52,7 +53,7 @@ function joinedMaps(ctx: EngineContext, spec: ContainerSpec): Joined[] {
 }
 
 /** Those it joins have to agree; only a network may belong to somebody else. */
-function shareMap(joined: Joined[], asked: boolean): TakenMap | undefined {
+function shareMap(joined: Joined[], asked: boolean): TakenIds | undefined {
   const deep = joined.filter(({ what }) => what !== 'network');
   const decisive = deep.length > 0 ? deep : joined;
   const [first] = decisive.map(({ map }) => map);

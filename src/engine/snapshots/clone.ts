@@ -12,7 +12,7 @@ import type { CloneOptions } from '../engine.ts';
 import type { ContainerSpec, EndpointSpec } from '../model.ts';
 import { mountPointOf } from '../mounts/resolve.ts';
 import { now } from '../time.ts';
-import type { TakenMap } from '../id-maps.ts';
+import type { TakenIds } from '../runtime.ts';
 import type { IdMap } from '../runtime.ts';
 import { held } from './hold.ts';
 import { checkSnapshotName } from './names.ts';
@@ -59,7 +59,7 @@ export async function cloneContainer(
 async function takeOwnMap(
   ctx: EngineContext,
   { idMap, spec }: ContainerRecord,
-): Promise<TakenMap | undefined> {
+): Promise<TakenIds | undefined> {
   if (idMap === undefined || sharesIds(spec)) return idMap && { map: idMap, [Symbol.dispose]() {} };
   return await ctx.idMaps.take(idMap.size);
 }

@@ -12,8 +12,10 @@ export interface MicrovmConfig {
   cpus: number;
   /** Seconds from start until the workload runs. */
   bootTimeout: number;
+  /** Guests kept booted for workloads to come, each with `memory` and `cpus`. */
+  pool: number;
   /** QEMU's machine; unset: `microvm` (on arm64 `virt`). */
   machine?: string;
 }
 
-export const defaultMicrovmConfig: MicrovmConfig = { memory: 512, cpus: 0, bootTimeout: 60 };
+export const defaultMicrovmConfig: MicrovmConfig = { memory: 512, cpus: 0, bootTimeout: 60, pool: 0 };

@@ -52,14 +52,34 @@ export const monitorDressing: Dressing = {
   dress: async (workload) => ({
     workload,
     change({ linux }) {
+      // Never the host's network: one that has no pod yet gets an empty namespace.
+      if (!linux.namespaces.some(({ type }) => type === 'network'))
+        linux.namespaces.push({ type: 'network' });
       for (const device of linux.devices)
         Object.assign(device, { fileMode: 0o600, uid: qemuUser, gid: qemuUser });
     },
   }),
 };
 
+/** What of a workload its monitor is made from. */
+export type Monitored = Pick<
+  Workload,
+  | 'id'
+  | 'stateDir'
+  | 'logPath'
+  | 'log'
+  | 'tty'
+  | 'stdin'
+  | 'stdinOnce'
+  | 'idMap'
+  | 'netns'
+  | 'oomScoreAdj'
+  | 'cgroupParent'
+  | 'resources'
+>;
+
 export function monitorWorkload(
-  workload: Workload,
+  workload: Monitored,
   place: VmPlace,
   confinement: Confinement,
   guest: { memory: number; taps: boolean },

@@ -9,6 +9,9 @@ export interface MicrovmLayout {
   monitorRoot: string;
   vms: string;
   vm(id: string): VmPlace;
+  /** Where the monitor of a guest that was booted for nobody yet logs to, below the data root. */
+  poolLogs: string;
+  poolLog(monitor: string): string;
 }
 
 export interface VmPlace {
@@ -29,14 +32,17 @@ export interface VmPlace {
   qmp: string;
 }
 
-export function layoutOf(runRoot: string): MicrovmLayout {
+export function layoutOf(runRoot: string, dataRoot: string): MicrovmLayout {
   const base = join(runRoot, 'microvm');
   const vms = join(base, 'vms');
+  const poolLogs = join(dataRoot, 'guest-logs');
   return {
     oci: join(base, 'oci'),
     monitorRoot: join(base, 'root'),
     vms,
     vm: (id) => placeOf(join(vms, safe(id))),
+    poolLogs,
+    poolLog: (monitor) => join(poolLogs, safe(monitor), 'log'),
   };
 }
 

@@ -11,7 +11,7 @@ let place: VmPlace;
 before(async () => {
   directory = await mkdtemp('/tmp/isle-outcome-');
   place = {
-    ...layoutOf(directory).vm('x'),
+    ...layoutOf(directory, directory).vm('x'),
     outcome: join(directory, 'outcome'),
     console: join(directory, 'console'),
   };

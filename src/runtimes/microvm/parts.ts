@@ -50,7 +50,7 @@ export function monitorInstance(instance: string): string {
 /** Throws `unavailable` with what this host lacks, unless nothing shall be started: `host` is given then. */
 export async function openParts(options: MicrovmOptions, given?: MicrovmHost): Promise<MicrovmParts> {
   const { runRoot, dataRoot, instance, config, log } = options;
-  const layout = layoutOf(runRoot);
+  const layout = layoutOf(runRoot, dataRoot);
   const host = given ?? (await findHost(config, options.shim));
   await mkdir(layout.vms, { recursive: true, mode: 0o711 });
   const [cgroups, oci] = await Promise.all([

@@ -10,6 +10,8 @@ export interface VmRecord {
   /** bytes */
   memory: number;
   links: GuestLink[];
+  /** Set when it was booted before it had a workload: the container that confines its monitor, and its process. */
+  booted?: { monitor: string; pid: number };
   /** `running` since its program was executed in the guest. */
   phase: 'created' | 'running';
   /** ISO 8601 */

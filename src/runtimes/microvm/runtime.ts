@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
-import { chown, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { basename } from 'node:path';
-import type { Resources } from '../../engine/model.ts';
+import { basename, dirname } from 'node:path';
+import type { ContainerSpec, Resources } from '../../engine/model.ts';
 import type {
   ExecSession,
   ExecSpec,
@@ -11,32 +11,33 @@ import type {
   Runtime,
   RuntimeStats,
   Streams,
+  TakenIds,
   TerminalSize,
   Workload,
 } from '../../engine/runtime.ts';
-import { type WiredLink, wireGuest } from '../../host/guest-link.ts';
-import { errnoOf, isIsleError, isleError } from '../../lib/errors.ts';
+import { wireGuest } from '../../host/guest-link.ts';
+import { isIsleError, isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import { Semaphore } from '../../lib/semaphore.ts';
 import { Rollback } from '../../lib/rollback.ts';
-import { bootFile } from './boot-file.ts';
 import { watchBoot } from './boot-watch.ts';
-import { type Confinement, monitorWorkload } from './confinement.ts';
+import { monitorWorkload } from './confinement.ts';
 import { startExec } from './exec.ts';
 import type { GuestSpec } from './guest-spec.ts';
 import { guestPlanOf, guestSpecNow } from './guest-spec-of.ts';
-import { monitorPaths, qemuUser } from './monitor-paths.ts';
+import { qemuUser } from './monitor-paths.ts';
 import { layoutOf } from './layout.ts';
 import { type MicrovmOptions, type MicrovmParts, openParts } from './parts.ts';
-import { qemuCommand } from './qemu-command.ts';
+import { GuestPool } from './pool.ts';
+import { giveGuest, linkLog, type ReadyGuest, sweepPoolLogs } from './ready-guest.ts';
 import { readVmRecord, type VmRecord, writeVmRecord } from './record.ts';
 import { refuseHostThings } from './refusals.ts';
-import { type GuestSize, sizeOf } from './resources.ts';
+import { sizeOf } from './resources.ts';
 import { mountMonitor, mountRoot, mountShare, unmountPlace } from './share.ts';
 import { statsOf } from './stats.ts';
 import { updateLimits } from './update.ts';
-import { virtiofsdCommand } from './virtiofsd-command.ts';
 import { Vm } from './vm.ts';
+import { makeVmDirectory, moveVmDirectory, writeBootFile } from './vm-directory.ts';
 
 export type { MicrovmOptions };
 
@@ -55,7 +56,7 @@ export async function createMicrovmRuntime(options: MicrovmOptions): Promise<Mic
 
 /** For a host that lacks what microVMs need: removes what is left of them. Undefined when none ever ran since it booted. */
 export async function createMicrovmCaretaker(options: MicrovmOptions): Promise<MicrovmRuntime | undefined> {
-  if (!existsSync(layoutOf(options.runRoot).vms)) return undefined;
+  if (!existsSync(layoutOf(options.runRoot, options.dataRoot).vms)) return undefined;
   const nothing = {
     qemu: '',
     virtiofsd: '',
@@ -74,9 +75,22 @@ export class MicrovmRuntime implements Runtime {
   #vms = new Map<string, Vm>();
   /** Guests that boot side by side take each other's time: the others wait, before their time-out begins. */
   #boots = new Semaphore(2 * availableParallelism());
+  #pool: GuestPool;
 
   constructor(parts: MicrovmParts) {
     this.#parts = parts;
+    this.#pool = new GuestPool(parts);
+  }
+
+  keepReady(ids: () => Promise<TakenIds>): void {
+    if (this.#parts.config.pool === 0) return;
+    const { layout, log } = this.#parts;
+    sweepPoolLogs(layout).catch((error: unknown) => log.error({ err: error }, 'cannot tidy logs of guests'));
+    this.#pool.keep(ids);
+  }
+
+  takeReady(spec: ContainerSpec): TakenIds | undefined {
+    return this.#pool.offer(spec);
   }
 
   anticipate(): void {
@@ -88,23 +102,26 @@ export class MicrovmRuntime implements Runtime {
     const { id } = workload;
     refuseHostThings(workload);
     const size = sizeOf(workload.resources, config, host.accelerator);
+    const guest = await this.#pool.take(workload, size);
+    if (guest) return await this.#adopt(workload, guest);
     const confinement = await this.#parts.confinement();
     const place = layout.vm(id);
     const root = workload.idMap?.hostId ?? 0;
     await using undo = new Rollback();
     failpoint('microvm.directory.before');
-    await makeDirectory(place.directory, id);
+    await makeVmDirectory(place.directory, id);
     undo.add('microVM', () => this.delete(id));
     failpoint('microvm.share.before');
     await mountMonitor(place, root);
     await mountShare(place, root);
     failpoint('microvm.share.after');
     const links = await wireGuest(workload.netns as string, { owner: root + qemuUser });
-    await writeFile(place.boot, bootFileOf(confinement, size, links), { mode: 0o600 });
-    await chown(place.boot, root, root);
+    const taps = links.map(({ tap, macAddress }) => ({ name: tap, macAddress }));
+    await writeBootFile(place, root, confinement, size, taps);
     failpoint('microvm.directory.after');
-    const taps = links.length > 0;
-    await oci.create(monitorWorkload(workload, place, confinement, { memory: size.memory, taps }));
+    await oci.create(
+      monitorWorkload(workload, place, confinement, { memory: size.memory, taps: taps.length > 0 }),
+    );
     // Only now: these mounts travel into the container, where those of before may not (crun until 1.9 binds one alone).
     failpoint('microvm.root.before');
     await mountRoot(place, workload);
@@ -117,6 +134,35 @@ export class MicrovmRuntime implements Runtime {
     this.#watch(id, record);
   }
 
+  /** Gives a workload to a guest that waits for one. */
+  async #adopt(workload: Workload, guest: ReadyGuest): Promise<void> {
+    const { layout } = this.#parts;
+    const { id } = workload;
+    await using undo = new Rollback();
+    undo.add('guest', () => this.delete(guest.id));
+    const record: VmRecord = {
+      version: 1,
+      workload,
+      memory: guest.size.memory,
+      links: [],
+      booted: { monitor: guest.id, pid: guest.pid },
+      phase: 'created',
+    };
+    failpoint('microvm.adopt.before');
+    await writeVmRecord(layout.vm(guest.id).record, record);
+    await moveVmDirectory(layout, guest.id, id);
+    undo.add('microVM', () => this.delete(id));
+    const vm = this.#watch(id, record, guest);
+    failpoint('microvm.adopt.after');
+    const links = await giveGuest(this.#parts, guest, workload, vm.place);
+    failpoint('microvm.root.before');
+    await mountRoot(vm.place, workload);
+    await guestPlanOf(workload, vm.place.root);
+    failpoint('microvm.root.after');
+    await vm.save({ links });
+    undo.keep();
+  }
+
   async start(id: string): Promise<{ pid: number }> {
     const { config, oci } = this.#parts;
     const vm = await this.#get(id);
@@ -125,7 +171,7 @@ export class MicrovmRuntime implements Runtime {
     using _turn = await this.#boots.acquire(vm.ended);
     const spec = guestSpecNow(plan, links);
     failpoint('microvm.boot.before');
-    const { pid } = await oci.start(id);
+    const { pid } = vm.record.booted ?? (await oci.start(id));
     try {
       failpoint('microvm.boot.after');
       await this.#boot(vm, spec, config.bootTimeout * 1000);
@@ -143,7 +189,7 @@ export class MicrovmRuntime implements Runtime {
     const { oci, log } = this.#parts;
     const { id, place } = vm;
     const up = new AbortController();
-    const cpuTime = async () => (vm.paused ? undefined : (await oci.stats(id)).cpu.total);
+    const cpuTime = async () => (vm.paused ? undefined : (await oci.stats(vm.monitor)).cpu.total);
     const signal = AbortSignal.any([up.signal, vm.ended]);
     const watch = watchBoot({ id, qmp: place.qmp, cpuTime, log, signal });
     try {
@@ -160,7 +206,7 @@ export class MicrovmRuntime implements Runtime {
     if (vm.over) throw notRunning(id);
     const ready = vm.record.phase === 'running' && !vm.paused;
     if (![sigkill, sigpipe, sigchld, sigstop].includes(signal))
-      return await this.#parts.oci.signal(id, signal);
+      return await this.#parts.oci.signal(vm.monitor, signal);
     if (ready) {
       try {
         return await within(
@@ -177,7 +223,7 @@ export class MicrovmRuntime implements Runtime {
       }
     }
     if (signal === sigkill) vm.doomed = true;
-    await this.#parts.oci.signal(id, signal);
+    await this.#parts.oci.signal(vm.monitor, signal);
   }
 
   async wait(id: string): Promise<Exit> {
@@ -192,8 +238,7 @@ export class MicrovmRuntime implements Runtime {
   }
 
   async attach(id: string): Promise<Streams> {
-    await this.#get(id);
-    return await this.#parts.oci.attach(id);
+    return await this.#parts.oci.attach((await this.#get(id)).monitor);
   }
 
   async resize(id: string, size: TerminalSize): Promise<void> {
@@ -208,13 +253,13 @@ export class MicrovmRuntime implements Runtime {
 
   async pause(id: string): Promise<void> {
     const vm = await this.#get(id);
-    await this.#parts.oci.pause(id);
+    await this.#parts.oci.pause(vm.monitor);
     vm.paused = true;
   }
 
   async resume(id: string): Promise<void> {
     const vm = await this.#get(id);
-    await this.#parts.oci.resume(id);
+    await this.#parts.oci.resume(vm.monitor);
     vm.paused = false;
     void this.#setClock(vm);
   }
@@ -227,12 +272,12 @@ export class MicrovmRuntime implements Runtime {
 
   async stats(id: string): Promise<RuntimeStats> {
     const vm = await this.#get(id);
-    const monitor = await this.#parts.oci.stats(id);
+    const monitor = await this.#parts.oci.stats(vm.monitor);
     return vm.over || vm.record.phase !== 'running' ? monitor : await statsOf(vm, monitor);
   }
 
   async processes(id: string): Promise<number[]> {
-    return await this.#parts.oci.processes(id);
+    return await this.#parts.oci.processes(await this.#monitorOf(id));
   }
 
   async processTable(id: string): Promise<{ titles: string[]; processes: string[][] }> {
@@ -250,7 +295,9 @@ export class MicrovmRuntime implements Runtime {
   }
 
   async reopenLog(id: string): Promise<void> {
-    await this.#parts.oci.reopenLog(id);
+    const vm = await this.#get(id);
+    await this.#parts.oci.reopenLog(vm.monitor);
+    if (vm.record.booted) await linkLog(this.#parts.layout, vm.monitor, vm.record.workload);
   }
 
   async delete(id: string): Promise<void> {
@@ -258,20 +305,22 @@ export class MicrovmRuntime implements Runtime {
     const place = layout.vm(id);
     const vm = this.#vms.get(id);
     if (vm) vm.doomed = true;
-    await oci.delete(id);
+    const monitor = await this.#monitorOf(id);
+    await oci.delete(monitor);
     // It reads its outcome, which goes now.
     await vm?.exit;
     failpoint('microvm.remove.before');
     await unmountPlace(place);
     await rm(place.directory, { recursive: true, force: true });
+    await rm(dirname(layout.poolLog(monitor)), { recursive: true, force: true });
     if (this.#vms.get(id) === vm) this.#vms.delete(id);
     failpoint('microvm.remove.after');
   }
 
   async recover(id: string): Promise<Recovered> {
     const { layout, oci } = this.#parts;
-    const found = await oci.recover(id);
     const record = await readVmRecord(layout.vm(id).record);
+    const found = await oci.recover(record?.booted?.monitor ?? id);
     if (found.state === 'gone' || !record) return { state: 'gone' };
     const vm = this.#vms.get(id) ?? this.#watch(id, record);
     vm.paused = found.state === 'paused';
@@ -294,7 +343,9 @@ export class MicrovmRuntime implements Runtime {
   async leftovers(): Promise<string[]> {
     const { layout, oci } = this.#parts;
     const [monitors, vms] = await Promise.all([oci.leftovers(), readdir(layout.vms)]);
-    return [...new Set([...monitors, ...vms])];
+    const records = await Promise.all(vms.map((id) => readVmRecord(layout.vm(id).record)));
+    const adopted = new Set(records.map((record) => record?.booted?.monitor));
+    return [...new Set([...monitors.filter((id) => !adopted.has(id)), ...vms])];
   }
 
   /** Lets go of every guest's agent; what needs one connects again. */
@@ -303,6 +354,7 @@ export class MicrovmRuntime implements Runtime {
   }
 
   async close(): Promise<void> {
+    await this.#pool.close();
     this.disconnect();
     if ((await this.leftovers()).length === 0) await this.#parts.removeCgroup();
     await this.#parts.oci.close();
@@ -316,16 +368,23 @@ export class MicrovmRuntime implements Runtime {
     return this.#get(id);
   }
 
-  #watch(id: string, record: VmRecord): Vm {
+  /** Works for what is half made, too. */
+  async #monitorOf(id: string): Promise<string> {
+    const record = this.#vms.get(id)?.record ?? (await readVmRecord(this.#parts.layout.vm(id).record));
+    return record?.booted?.monitor ?? id;
+  }
+
+  #watch(id: string, record: VmRecord, guest?: ReadyGuest): Vm {
     const { layout, oci } = this.#parts;
-    const vm = new Vm({ id, place: layout.vm(id), record, ended: oci.wait(id) });
+    const ended = guest?.ended ?? oci.wait(record.booted?.monitor ?? id);
+    const vm = new Vm({ id, place: layout.vm(id), record, ended, ...(guest ? { agent: guest.agent } : {}) });
     this.#vms.set(id, vm);
     return vm;
   }
 
   async #kill(vm: Vm): Promise<void> {
-    await this.#parts.oci.resume(vm.id).catch(() => {}); // It has ended.
-    await this.#parts.oci.signal(vm.id, sigkill).catch((error: unknown) => {
+    await this.#parts.oci.resume(vm.monitor).catch(() => {}); // It has ended.
+    await this.#parts.oci.signal(vm.monitor, sigkill).catch((error: unknown) => {
       if (!isIsleError(error, 'conflict')) throw error;
     });
     await vm.exit;
@@ -342,39 +401,6 @@ export class MicrovmRuntime implements Runtime {
         "the guest's clock could not be set after a pause",
       );
     }
-  }
-}
-
-function bootFileOf(
-  { host, kernel, tsc }: Confinement,
-  { memory, cpus }: GuestSize,
-  links: WiredLink[],
-): Buffer {
-  const qemu = qemuCommand({
-    ...host,
-    ...(tsc === undefined ? {} : { tsc }),
-    type: host.machine,
-    memory,
-    cpus,
-    kernel: monitorPaths.kernel,
-    initramfs: monitorPaths.initramfs,
-    kernelArguments: kernel.kernelArguments ?? '',
-    taps: links.map(({ tap, macAddress }) => ({ name: tap, macAddress })),
-  });
-  return bootFile(virtiofsdCommand(host.virtiofsd), qemu);
-}
-
-async function makeDirectory(path: string, id: string): Promise<void> {
-  try {
-    await mkdir(path, { mode: 0o711 });
-  } catch (error) {
-    if (errnoOf(error) === 'EEXIST')
-      throw isleError(
-        'conflict',
-        { message: `container ${id} has a run directory already: delete it first` },
-        error,
-      );
-    throw error;
   }
 }
 

@@ -24,14 +24,14 @@ export async function updateLimits(vm: Vm, changes: Resources, { oci }: MicrovmP
     throw isleError('invalidParameter', {
       message: `a running microVM cannot have more memory than it was booted with (${vm.record.memory} bytes; ${after} are asked for): stop it first`,
     });
-  const limit = (memory: number) => oci.update(vm.id, monitorResources(resources, memory));
+  const limit = (memory: number) => oci.update(vm.monitor, monitorResources(resources, memory));
   failpoint('microvm.update.before');
   await limit(Math.max(before, after));
   if (after !== before) {
     try {
       await setGuestMemory(vm.place.qmp, after, before);
     } catch (error) {
-      await oci.update(vm.id, monitorResources(workload.resources, before));
+      await oci.update(vm.monitor, monitorResources(workload.resources, before));
       throw error;
     }
     await limit(after);

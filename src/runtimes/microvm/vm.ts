@@ -21,6 +21,8 @@ export interface VmOptions {
   record: VmRecord;
   /** Its container's end. */
   ended: Promise<Exit>;
+  /** Connected already. */
+  agent?: GuestAgent;
 }
 
 /** A microVM that this process knows: its guest's agent, and how it ends. */
@@ -37,12 +39,18 @@ export class Vm {
   #ended = new AbortController();
   #agent: Promise<GuestAgent> | undefined;
 
-  constructor({ id, place, record, ended }: VmOptions) {
+  constructor({ id, place, record, ended, agent }: VmOptions) {
     this.id = id;
     this.place = place;
     this.record = record;
+    if (agent) this.#agent = Promise.resolve(agent);
     this.exit = this.#explain(ended);
     this.exit.catch(() => {});
+  }
+
+  /** Id of the container that its monitor is confined in. */
+  get monitor(): string {
+    return this.record.booted?.monitor ?? this.id;
   }
 
   get over(): boolean {

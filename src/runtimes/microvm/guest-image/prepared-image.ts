@@ -36,9 +36,11 @@ export async function readPrepared(
 ): Promise<(GuestImage & { source: string }) | undefined> {
   const { kernel, initramfs, about } = pathsIn(directory);
   try {
-    const { version, pvh, sizes, source } = JSON.parse(await readFile(about, 'utf8')) as AboutImage;
+    // An earlier release wrote less.
+    const { version, pvh, sizes, source } = JSON.parse(await readFile(about, 'utf8')) as Partial<AboutImage>;
+    if (version === undefined || pvh === undefined || source === undefined) return undefined;
     const found = await Promise.all([kernel, initramfs].map(async (path) => (await stat(path)).size));
-    return found.join() === sizes.join() ? { kernel, initramfs, version, pvh, source } : undefined;
+    return found.join() === sizes?.join() ? { kernel, initramfs, version, pvh, source } : undefined;
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined;
     throw error;
