@@ -283,8 +283,11 @@ describe('side by side', { concurrency: false }, () => {
 
 function fetchText(port: string, timeout = 5000): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const request = get({ host: '127.0.0.1', port, path: '/cgi-bin/name', agent: false, timeout }, (response) =>
-    text(response).then((body) => resolve(body.trim()), reject),
+  const request = get(
+    { host: '127.0.0.1', port, path: '/cgi-bin/name', agent: false, timeout },
+    (response) => {
+      text(response).then((body) => resolve(body.trim()), reject);
+    },
   );
   request.on('timeout', () => request.destroy(new Error(`no answer on port ${port}`)));
   request.on('error', reject);

@@ -189,7 +189,7 @@ const entities: Record<string, string> = {
 };
 
 function cut(given: string, length: number): string {
-  const chars = [...given];
+  const chars = Array.from(new Intl.Segmenter().segment(given), ({ segment }) => segment);
   return chars.length <= length ? given : `${chars.slice(0, length - 1).join('')}…`;
 }
 

@@ -18,7 +18,7 @@ export async function makeVolumes(bench: Bench, body: Body): Promise<void> {
 /** Removes the volumes of the comparison `run`; `all`: of every one. Those that somebody uses by now stay. */
 export async function removeVolumes(
   client: Client,
-  run: string | 'all',
+  run: string,
   keep: (volume: VolumeBody) => boolean = () => false,
 ): Promise<string[]> {
   const label = run === 'all' ? runLabel : `${runLabel}=${run}`;

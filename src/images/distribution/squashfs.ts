@@ -36,7 +36,7 @@ const confined = [
  */
 export async function* squashfsTar(path: string): AsyncGenerator<Buffer> {
   await using file = await open(path, 'r');
-  const [program = '', ...args] = [...confined, tool, '--root-becomes', '.', '/proc/self/fd/0'];
+  const [program, ...args] = [...confined, tool, '--root-becomes', '.', '/proc/self/fd/0'];
   const child = spawn(program, args, {
     stdio: [file.fd, 'pipe', 'pipe'],
     env: { PATH: process.env.PATH ?? '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
