@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 static void run_pidfd_open(struct isle_op *op) { isle_done(op, pidfd_open((pid_t)op->a[0].i, 0)); }
 
@@ -84,6 +85,12 @@ failed:
 /* What free() kept goes back to the kernel, from every arena. */
 static void run_trim_memory(struct isle_op *op) { isle_done(op, malloc_trim(0)); }
 
+/* pageOut(pidfd, address, length): the kernel need not keep these pages of another process in memory. */
+static void run_page_out(struct isle_op *op) {
+  struct iovec range = {(void *)(uintptr_t)op->a[1].i, (size_t)op->a[2].i};
+  if (process_madvise((int)op->a[0].i, &range, 1, MADV_PAGEOUT, 0) < 0) op->error = errno;
+}
+
 static const struct isle_call calls[] = {
     {"pidfdOpen", "i", 'f', false, run_pidfd_open},
     {"pidfdSignal", "ii", 'v', false, run_pidfd_signal},
@@ -92,6 +99,7 @@ static const struct isle_call calls[] = {
     {"sealedCopy", "p", 'f', false, run_sealed_copy},
     {"eventfd", "", 'f', false, run_eventfd},
     {"drainEventfd", "i", 'v', false, run_drain_eventfd},
+    {"pageOut", "iii", 'v', false, run_page_out},
     {"trimMemory", "", 'v', false, run_trim_memory},
     {"closeFd", "i", 'v', false, run_close},
 };

@@ -1,6 +1,6 @@
 /** The stages of `npm test`, in order; stops at the first that fails. See `scripts/test`. */
 import { spawnSync } from 'node:child_process';
-import { globSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, globSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compareHost, readHost } from '../test/fixtures/host-state.ts';
@@ -33,6 +33,8 @@ if (unknown.length > 0) {
 
 const before = readHost();
 const temporary = mkdtempSync(join(tmpdir(), 'isle-test-'));
+// Roots of user namespaces lie below, and who is root there has to get to them.
+chmodSync(temporary, 0o711);
 for (const stage of stages) {
   if (asked.length > 0 && !asked.includes(stage.name)) continue;
   const started = performance.now();

@@ -10,6 +10,7 @@ import { socketPath } from './agent-path.ts';
 import { watchBoot } from './boot-watch.ts';
 import { monitorWorkload } from './confinement.ts';
 import { GuestAgent } from './guest/agent.ts';
+import { dropKernel } from './drop-kernel.ts';
 import type { MicrovmLayout, VmPlace } from './layout.ts';
 import { qemuUser } from './monitor-paths.ts';
 import type { MicrovmParts } from './parts.ts';
@@ -72,6 +73,7 @@ export async function bootReadyGuest(
   const timeout = config.bootTimeout * 1000;
   const late = AbortSignal.any([signal, AbortSignal.timeout(timeout)]);
   const agent = await greet(parts, id, timeout, late);
+  void dropKernel(parts, id);
   undo.keep();
   return { id, pid, ids, size, agent, ended, over: false };
 }

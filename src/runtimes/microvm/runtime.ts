@@ -22,6 +22,7 @@ import { Semaphore } from '../../lib/semaphore.ts';
 import { Rollback } from '../../lib/rollback.ts';
 import { watchBoot } from './boot-watch.ts';
 import { monitorWorkload } from './confinement.ts';
+import { dropKernel } from './drop-kernel.ts';
 import { startExec } from './exec.ts';
 import type { GuestSpec } from './guest-spec.ts';
 import { guestPlanOf, guestSpecNow } from './guest-spec-of.ts';
@@ -181,6 +182,7 @@ export class MicrovmRuntime implements Runtime {
       await this.#kill(vm);
       throw error;
     }
+    void dropKernel(this.#parts, vm.monitor);
     failpoint('microvm.start.after');
     return { pid };
   }
