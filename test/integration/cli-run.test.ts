@@ -37,6 +37,15 @@ describe('isle run and what follows it', () => {
     assert.equal(outcome.code, 0);
   });
 
+  test('a file as input is passed on, and one that nobody reads is no error', async () => {
+    const here = await isle(['run', '--rm', '-i', 'busybox', 'cat'], { inputFile: '/etc/os-release' });
+    assert.deepEqual(here, { code: 0, stdout: readFileSync('/etc/os-release', 'utf8'), stderr: '' });
+    for (const inputFile of ['/dev/null', '/dev/zero', process.execPath]) {
+      const unread = await isle(['run', '--rm', '-i', 'busybox', 'sh', '-c', 'exit 3'], { inputFile });
+      assert.deepEqual(unread, { code: 3, stdout: '', stderr: '' }, inputFile);
+    }
+  });
+
   test('large output is neither lost nor out of order', async () => {
     const outcome = await isle(['run', '--rm', 'busybox', 'seq', '1', '200000']);
     const lines = outcome.stdout.trimEnd().split('\n');

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { isle, Terminal } from '../fixtures/command-line.ts';
 import { startDaemon, type TestDaemon } from '../fixtures/daemon.ts';
@@ -43,6 +46,17 @@ describe('isle shell', { concurrency: false }, () => {
     terminal.type('echo "[$TERM]"; test -t 0 && echo terminal; exit 5\r');
     await terminal.until(/\[vt220\][^]*\r\nterminal\r\n/);
     assert.equal(await terminal.code(), 5);
+  });
+
+  test('runs a script from a file, however much of it the shell reads', async () => {
+    const script = join(mkdtempSync(join(tmpdir(), 'isle-cli-shell-')), 'setup.sh');
+    try {
+      writeFileSync(script, `echo "$HOME"; exit 3\n${'# never read\n'.repeat(50_000)}`);
+      const outcome = await isle(daemon.host, ['shell', 'box'], { inputFile: script });
+      assert.deepEqual(outcome, { code: 3, stdout: '/root\n', stderr: '' });
+    } finally {
+      rmSync(dirname(script), { recursive: true });
+    }
   });
 
   test('a container without a shell is told so', async () => {

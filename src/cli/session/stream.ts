@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { ReadStream } from 'node:fs';
 import type { Hijacked } from '../client/client.ts';
 import type { Context } from '../context.ts';
 import { errnoOf } from '../../lib/errors.ts';
@@ -111,7 +112,8 @@ export class StreamSession {
       input.off('error', onEnd);
       if (raw) input.setRawMode(false);
       input.pause();
-      input.unref();
+      // Of a terminal or a pipe a read waits that would keep the process; a file has none, and no way to say so.
+      if (!(input instanceof ReadStream)) input.unref();
     });
   }
 }
