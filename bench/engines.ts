@@ -1,6 +1,6 @@
 /** The engines that a run compares: each started on roots of its own, driven through its Docker socket. */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -28,8 +28,10 @@ export function isle(work: string): BenchEngine {
   const args = [
     'daemon',
     ...['--data-root', join(dir, 'data'), '--run-root', join(dir, 'run')],
-    ...['--docker-socket', socket, '--instance', 'isbench'],
+    ...['--docker-socket', socket, '--instance', 'isbench', '--config', isleConfig(work)],
   ];
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(isleConfig(work), '{}');
   return daemon({
     name: 'isle',
     version: firstLine(join(root, 'isle'), ['--version']),
@@ -45,6 +47,11 @@ export function isle(work: string): BenchEngine {
       await new Promise((resolve) => down.once('exit', resolve));
     },
   });
+}
+
+/** Read at each start. */
+export function isleConfig(work: string): string {
+  return join(work, 'isle', 'config.json');
 }
 
 export function docker(work: string): BenchEngine | undefined {

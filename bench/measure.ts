@@ -46,10 +46,9 @@ export function memory(pids: number[]): { rss: number; pss: number } {
   return { rss, pss };
 }
 
-/** The guest's memory; its kernel, a file that all monitors map alike and the host may drop at any time. */
-const guestFile = /memory-backend|\/isle\/(kernel|initramfs)$/;
+const guestFile = /memory-backend/;
 
-/** Proportional set size in bytes: what a monitor maps of its guest, and everything else. */
+/** Proportional set size in bytes: a guest's memory, and everything else. */
 export function guestMemoryPss(pid: number): { guest: number; others: number } {
   const sums = { guest: 0, others: 0 };
   let kind: keyof typeof sums = 'others';
