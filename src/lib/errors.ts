@@ -117,7 +117,7 @@ export const catalogue = {
   ],
   noInit: [
     400,
-    'the image has no init at {path}, so it cannot boot as a system: use an image with one (on Debian the package systemd-sysv), name a command to run instead, or leave out --runtime system',
+    'the image has no init at {path}, so it cannot boot as a system: use an image with one (isle image import images:debian/12 fetches one; in an image of your own, Debian has it in the package systemd-sysv), name a command to run instead, or leave out --runtime system',
   ],
   commandNotExecutable: [400, 'failed to create task for container: exec: "{command}": permission denied'],
 

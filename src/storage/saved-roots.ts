@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { syncFilesystem, treeUsage } from '../host/tree-async.ts';
 import { errnoOf, isleError } from '../lib/errors.ts';
 import { failpoint } from '../lib/failpoint.ts';
+import { shortId } from '../lib/ids.ts';
 import type { Table } from '../lib/table.ts';
 import { explainFull } from './disk-full.ts';
 import type { CopyOptions, SavedRoot } from './snapshots.ts';
@@ -44,7 +45,7 @@ export class SavedRoots {
   /** Throws `noSuchSaved`. */
   find({ id, saved = [] }: SnapshotRecord, name: string): SavedRoot {
     const found = saved.find((one) => one.name === name);
-    if (!found) throw isleError('noSuchSaved', { name, id });
+    if (!found) throw isleError('noSuchSaved', { name, id: shortId(id) });
     return found;
   }
 
@@ -60,7 +61,8 @@ export class SavedRoots {
     options: CopyOptions & { comment: string },
   ): Promise<SavedRoot> {
     const { id } = record;
-    if (record.saved?.some((one) => one.name === name)) throw isleError('savedNameInUse', { name, id });
+    if (record.saved?.some((one) => one.name === name))
+      throw isleError('savedNameInUse', { name, id: shortId(id) });
     const createdAt = new Date().toISOString();
     const made = await this.#copy(id, this.upperOf(record), 'taking a snapshot', options);
     const place = join(this.#directory(id), name);

@@ -127,7 +127,7 @@ function pair(a: Summary, b: Summary): string {
 
 function formatRatio(ratio: number): string {
   const percent = ratio * 100;
-  return `${percent < 10 ? percent.toPrecision(1) : Math.round(percent)} %`;
+  return `${percent < 9.5 ? percent.toPrecision(1) : Math.round(percent)} %`;
 }
 
 function absentReasons(reports: readonly IsolationReport[]): string[] {

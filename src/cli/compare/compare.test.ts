@@ -183,6 +183,15 @@ test('the advice follows trust, workload and what worked, and gives the measured
     /A microVM would not share the kernel, and costs: first sign of life after 2 s instead of 50 ms/,
   );
   assert.match(text, /ran without KVM/);
+  assert.match(text, /; 1 % of its network throughput/);
+
+  const quicker = all.map((report) => {
+    const { netReceive } = report.probes;
+    if (report.isolation !== 'microvm' || !netReceive) return report;
+    return { ...report, probes: { ...report.probes, netReceive: { ...netReceive, median: 195e6 } } };
+  });
+  const rounded = advise('third-party', service, quicker).reasons.join('\n');
+  assert.match(rounded, /; 10 % of its network throughput/);
 });
 
 test('hostile code gets no advice to share a kernel, whatever else works', () => {

@@ -101,6 +101,11 @@ describe('the body that docker run and docker create send', () => {
     });
   }
 
+  test('a user namespace that is none is refused with those that are', () => {
+    for (const mode of ['keep-id', 'auto:size=', 'auto:uids=3'])
+      assert.throws(() => bodyOf(['create', '--userns', mode, 'busybox']), /--userns: .*auto:size=N.* host/);
+  });
+
   test('any values of any flags give a body or a failure in one line', () => {
     const names = Object.keys(containerFlags).filter(
       (name) => !['env-file', 'label-file', 'security-opt'].includes(name),

@@ -1,3 +1,5 @@
+import { messageOf } from '../../lib/errors.ts';
+import { parseUserns } from '../../lib/userns.ts';
 import { Failure } from '../failure.ts';
 import { type DeviceRequest, isCdiDevice, parseDevice, parseGpus } from './devices.ts';
 import { autostartLabels } from './autostart.ts';
@@ -202,11 +204,19 @@ function checkNamespaces(flags: ContainerFlags): void {
   };
   check('pid', flags.pid, 'PID', (value) => value === 'host' || container.test(value));
   check('uts', flags.uts, 'UTS', (value) => value === 'host');
-  check('userns', flags.userns, 'USER', (value) => /^(host|private|auto(:size=\d+)?)$/.test(value));
+  if (flags.userns) checkUserns(flags.userns);
   check('cgroupns', flags.cgroupns, 'CGROUP', (value) => value === 'host' || value === 'private');
   const pull = flags.pull;
   if (pull !== undefined && !['always', 'missing', 'never'].includes(pull))
     throw new Failure(`invalid pull option: '${pull}': must be one of "always", "missing" or "never"`);
+}
+
+function checkUserns(userns: string): void {
+  try {
+    parseUserns(userns);
+  } catch (cause) {
+    throw new Failure(`--userns: ${messageOf(cause)}`, { cause });
+  }
 }
 
 function toTmpfs(given: readonly string[]): Record<string, string> {

@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import type { Resources } from '../../engine/model.ts';
 import { isleError } from '../../lib/errors.ts';
 import type { MicrovmConfig } from './config.ts';
@@ -28,11 +28,16 @@ export function sizeOf(resources: Resources, config: MicrovmConfig, accelerator:
   return { memory, cpus: cpusOf(resources, config, accelerator) };
 }
 
-/** Throws `invalidParameter` when a guest cannot live with so many bytes. */
-export function checkMemory(memory: number): void {
+/** Throws `invalidParameter` when a guest cannot live with so many bytes, or the host does not have them. */
+export function checkMemory(memory: number, host = totalmem()): void {
   if (memory < minimumMemory)
     throw isleError('invalidParameter', {
       message: `${Math.floor(memory / mib)} MiB are too little memory for a microVM, which has a kernel of its own: give it at least ${minimumMemory / mib} MiB (--memory)`,
+    });
+  // Its kernel keeps books on all of it before it starts anything: with too much of it, it never comes so far.
+  if (memory > host)
+    throw isleError('invalidParameter', {
+      message: `${Math.floor(memory / mib)} MiB are more memory than this host has (${Math.floor(host / mib)} MiB), and a microVM's is taken from it: give it less (--memory)`,
     });
 }
 

@@ -44,6 +44,8 @@ export function parseSecurityOptions(
     else if (name === 'apparmor') parsed.apparmorProfile = apparmorOf(value, host);
     else if (name === 'label') checkLabel(value, host);
     else if (name === 'systempaths' && value === 'unconfined') continue;
+    else if (name === 'nesting')
+      throw invalid('nesting (--nested) is for system containers: add --runtime system');
     else throw invalid(`invalid --security-opt: "${option}"`);
   }
   return parsed;

@@ -104,6 +104,7 @@ test('security options: both separators, off where the host has none, refused wh
   assert.equal(parseSecurityOptions([], true, none).seccomp, 'unconfined');
   for (const option of ['apparmor=mine', 'label=type:x', 'nonsense', 'seccomp=', 'no-new-privileges=maybe'])
     assert.throws(() => parse(option), invalid, option);
+  assert.throws(() => parse('nesting=true'), /--runtime system/);
 });
 
 const passwd = 'root:x:0:0:root:/root:/bin/sh\n# note\nbroken\nweb:x:33:44::/srv:/bin/sh\n77:x:5:6::/n:\n';
