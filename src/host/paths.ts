@@ -1,4 +1,5 @@
 import { constants } from 'node:fs';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { nativeCalls } from './native.ts';
 
 interface Calls {
@@ -47,6 +48,20 @@ export async function openIn(
     return await openIn(directory, path, flags, options);
   } finally {
     calls.closeFdSync(directory);
+  }
+}
+
+/**
+ * Opens a plain file for reading as {@link openIn} finds it; undefined when it is something else. That is known before it is
+ * opened: some of the host's devices do something when that happens, and whoever made the tree can have put one there.
+ */
+export async function openFileIn(root: string | number, path: string): Promise<FileHandle | undefined> {
+  const place = await openIn(root, path, O_PATH);
+  try {
+    const name = `/proc/self/fd/${place}`;
+    return (await stat(name)).isFile() ? await open(name, constants.O_RDONLY) : undefined;
+  } finally {
+    closeFd(place);
   }
 }
 

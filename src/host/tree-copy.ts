@@ -3,6 +3,7 @@ import { namesIn } from './tar/walk.ts';
 import {
   must,
   O_PATH,
+  openFile,
   SEEK_DATA,
   SEEK_HOLE,
   S_IFMT,
@@ -205,7 +206,7 @@ class TreeCopier implements Disposable {
 
   /** What is gone a moment after it was seen is no failure while others write. */
   #vanished(result: number): boolean {
-    return this.#mode.remember !== undefined && (result === ENOENT || result === ENOTDIR || result === ELOOP);
+    return this.#mode.remember !== undefined && [ENOENT, ENOTDIR, ELOOP, ENXIO].includes(result);
   }
 
   #dress({ path, stat }: Level): void {
@@ -224,7 +225,7 @@ class TreeCopier implements Disposable {
   }
 
   #file(name: string, path: string): void {
-    const from = tree.treeOpen(this.#from, name, readFile, 0, 0);
+    const from = openFile(this.#from, name, readFile);
     if (this.#vanished(from)) return;
     must(from, 'open', path);
     let to = -1;
@@ -328,7 +329,7 @@ function copyBytes(from: number, to: number, start: number, end: number, path: s
 }
 
 const openDirectory = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
-const readFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+const readFile = constants.O_RDONLY | constants.O_NOFOLLOW;
 const makeFile = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 const lookAt = O_PATH | constants.O_NOFOLLOW;
 

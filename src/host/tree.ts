@@ -184,6 +184,26 @@ export function statAt(dir: number, name: string): TreeStat | number {
   };
 }
 
+/**
+ * Opens a plain file, or gives a negative errno: ENXIO for anything else. What it is, is known before it is opened: some of
+ * the host's devices do something when that happens (a watchdog begins to count, a tape rewinds), and whoever made the tree
+ * can have put them there, or in place of a file a moment ago.
+ */
+export function openFile(dir: number, name: string, flags: number, resolve = 0): number {
+  const place = tree.treeOpen(dir, name, O_PATH | (flags & constants.O_NOFOLLOW), 0, resolve);
+  if (place < 0) return place;
+  try {
+    const stat = statAt(place, '');
+    if (typeof stat === 'number') return stat;
+    if ((stat.mode & S_IFMT) !== constants.S_IFREG) return ENXIO;
+    return tree.treeOpen(AT_FDCWD, `/proc/self/fd/${place}`, flags & ~constants.O_NOFOLLOW, 0, 0);
+  } finally {
+    tree.treeClose(place);
+  }
+}
+
+const ENXIO = -6;
+
 /** Opens a directory by its path on the host, for the calls above. */
 export function openTree(path: string): number {
   const bytes = Buffer.from(path, 'utf8').toString('latin1');

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { inRoot, must, openTree, S_IFMT, statAt, tree } from '../host/tree.ts';
+import { inRoot, must, openFile, openTree, statAt, tree } from '../host/tree.ts';
 
 /** RESOLVE_NO_SYMLINKS */
 const noSymlinks = 0x04;
@@ -22,13 +22,12 @@ export function renewIdentity(upper: string): void {
 }
 
 function empty(root: number, path: string): void {
-  const flags = constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-  const fd = tree.treeOpen(root, path, flags, 0, inRoot | noSymlinks);
+  const fd = openFile(root, path, constants.O_WRONLY | constants.O_NOFOLLOW, inRoot | noSymlinks);
   // Not there, not a file, or "deleted" for overlayfs: nothing of its own.
   if (fd < 0) return;
   try {
     const stat = statAt(fd, '');
-    if (typeof stat === 'number' || (stat.mode & S_IFMT) !== constants.S_IFREG) return;
+    if (typeof stat === 'number') return;
     // What is there by another name too is no machine-id.
     if (stat.links === 1 && stat.size > 0) must(tree.treeTruncate(fd, 0), 'truncate', path);
   } finally {

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { inRoot, must, tree } from '../host/tree.ts';
+import { inRoot, must, openFile, tree } from '../host/tree.ts';
 
 const fileLimit = 4 << 20;
 
@@ -22,7 +22,7 @@ function numberOf(text: string, what: string): number {
 }
 
 function records(root: number, path: string): string[][] {
-  const fd = tree.treeOpen(root, path, constants.O_RDONLY | constants.O_NONBLOCK, 0, inRoot);
+  const fd = openFile(root, path, constants.O_RDONLY, inRoot);
   if (fd < 0) return [];
   try {
     const buffer = Buffer.alloc(fileLimit);

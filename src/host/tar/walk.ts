@@ -4,6 +4,7 @@ import type { Owners } from './owners.ts';
 import {
   must,
   O_PATH,
+  openFile,
   SEEK_DATA,
   SEEK_HOLE,
   statAt,
@@ -105,15 +106,13 @@ export class TreeWalker {
   }
 
   *#file(dir: number, base: string, entry: TarEntry, listed: TreeStat): Generator<WalkStep> {
-    // O_NONBLOCK: what was a file a moment ago may be a FIFO now.
-    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-    const fd = tree.treeOpen(dir, base, flags, 0, 0);
-    if (fd === ENOENT || fd === ELOOP) return;
+    // What was a file a moment ago may be anything now.
+    const fd = openFile(dir, base, constants.O_RDONLY | constants.O_NOFOLLOW);
+    if (fd === ENOENT || fd === ENXIO) return;
     must(fd, 'open', entry.name);
     try {
       const stat = statAt(fd, '');
       if (typeof stat === 'number') throw treeError(stat, 'fstat', entry.name);
-      if ((stat.mode & constants.S_IFMT) !== constants.S_IFREG) return;
       Object.assign(entry, entryOf('file', entry.name, stat));
       const segments = dataSegments(fd, stat);
       if (segments) entry.sparse = segments;

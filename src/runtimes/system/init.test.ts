@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -32,6 +33,13 @@ test('an image without an init is refused with what to do', async (t) => {
 test("a link that leads out of the root finds nothing of the host's", async (t) => {
   const root = rootOf(t, {}, { '/sbin/init': '../../../../../../../../proc/self/exe' });
   await assert.rejects(findInit(root, '/sbin/init'), /no init/);
+});
+
+test('a device of the host in place of an init is never opened', async (t) => {
+  const root = rootOf(t, { '/sbin/other': '' });
+  // Nobody drives it: whoever opens it is told ENXIO.
+  execFileSync('mknod', ['-m', '755', join(root, 'sbin/init'), 'c', '240', '0']);
+  await assert.rejects(findInit(root, '/sbin/init'), /no init at/);
 });
 
 test('each is told to shut down in its own way', () => {

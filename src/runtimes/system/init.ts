@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { open, readlink } from 'node:fs/promises';
+import { open, readlink, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Ending } from '../../engine/runtime.ts';
 import { closeFd, O_PATH, openIn } from '../../host/paths.ts';
@@ -97,10 +97,11 @@ const maxLook = 4 * 1024 * 1024;
 
 /** An init that is called just that: sysvinit is known by the table it reads. */
 async function kindOfProgram(file: string): Promise<InitKind | undefined> {
-  const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
+  // Known before it is opened: a device of the host's may do something when that happens.
+  const info = await stat(file);
+  if (!info.isFile() || (info.mode & 0o111) === 0) return undefined;
+  const handle = await open(file, constants.O_RDONLY);
   try {
-    const info = await handle.stat();
-    if (!info.isFile() || (info.mode & 0o111) === 0) return undefined;
     const buffer = Buffer.alloc(Math.min(info.size, maxLook));
     const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0);
     return buffer.subarray(0, bytesRead).includes('/etc/inittab') ? 'sysvinit' : 'other';
