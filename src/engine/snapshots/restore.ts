@@ -32,21 +32,30 @@ export async function restoreSnapshot(
     if (!up) return await ctx.queue.run(id, () => restoreNow(ctx, id, name));
     ctx.intents.add({ kind: 'restore', id });
     failpoint('engine.restore.begin');
-    await endForRestart(ctx, id, options);
-    await ctx.queue.run(id, async () => {
-      try {
-        await restoreNow(ctx, id, name);
-      } finally {
-        const stopped = ctx.records.get(id);
-        if (stopped && !isRunning(stopped.state)) {
-          ctx.restarts.reset(id);
-          await launch(ctx, stopped, { restartCount: 0, stoppedByUser: false });
-        }
-        ctx.intents.done('restore', id);
-      }
-    });
+    try {
+      await endForRestart(ctx, id, options);
+      await ctx.queue.run(id, () => restoreAndStart(ctx, id, name));
+    } catch (error) {
+      // Its caller hears of it; only what the engine's own end interrupts is the next one's to bring up.
+      if (!ctx.closing.aborted) ctx.intents.done('restore', id);
+      throw error;
+    }
+    ctx.intents.done('restore', id);
     publishContainer(ctx, ctx.records.get(id) ?? record, 'restart');
   });
+}
+
+/** The caller holds the container's queue. */
+async function restoreAndStart(ctx: EngineContext, id: string, name: string): Promise<void> {
+  try {
+    await restoreNow(ctx, id, name);
+  } finally {
+    const stopped = ctx.records.get(id);
+    if (stopped && !isRunning(stopped.state)) {
+      ctx.restarts.reset(id);
+      await launch(ctx, stopped, { restartCount: 0, stoppedByUser: false });
+    }
+  }
 }
 
 /** The caller holds the container's queue. */
