@@ -213,7 +213,7 @@ export class MicrovmRuntime implements Runtime {
       try {
         return await within(
           signalTime,
-          vm.agent(signalTime).then((agent) => agent.signal(signal)),
+          vm.agent().then((agent) => agent.signal(signal)),
         );
       } catch (error) {
         if (vm.over) throw notRunning(id);

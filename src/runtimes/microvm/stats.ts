@@ -42,7 +42,7 @@ async function askGuest(vm: Vm): Promise<GuestStats | undefined> {
   const { promise, resolve } = Promise.withResolvers<undefined>();
   const timer = setTimeout(() => resolve(undefined), patience);
   try {
-    const asked = vm.agent(patience).then((agent) => agent.stats());
+    const asked = vm.agent().then((agent) => agent.stats());
     asked.catch(() => {});
     const values = await Promise.race([asked, promise]);
     if (values) vm.stats = { at: performance.now(), values };

@@ -38,6 +38,7 @@ export class Vm {
   stats: { at: number; values: GuestStats } | undefined;
   #ended = new AbortController();
   #agent: Promise<GuestAgent> | undefined;
+  #saved: Promise<void> = Promise.resolve();
 
   constructor({ id, place, record, ended, agent }: VmOptions) {
     this.id = id;
@@ -82,19 +83,21 @@ export class Vm {
   /** The guest's agent, connected when it is first needed. Throws `conflict` when the VM has ended, `guestUnresponsive`. */
   async agent(timeout = greetingTime): Promise<GuestAgent> {
     if (this.over) throw this.#notRunning();
-    this.#agent ??= this.#connect(timeout);
-    const connecting = this.#agent;
-    const forget = () => {
-      if (this.#agent === connecting) this.#agent = undefined;
-    };
     try {
-      const agent = await connecting;
-      void agent.closed.then(forget);
-      return agent;
+      return await (this.#agent ?? this.#keepAgent(this.#connect(timeout)));
     } catch (error) {
-      forget();
       throw this.over ? this.#notRunning(error) : error;
     }
+  }
+
+  /** For everybody, until the connection ends. */
+  #keepAgent(connecting: Promise<GuestAgent>): Promise<GuestAgent> {
+    const forget = (): void => {
+      if (this.#agent === connecting) this.#agent = undefined;
+    };
+    this.#agent = connecting;
+    connecting.then((agent) => void agent.closed.then(forget), forget);
+    return connecting;
   }
 
   /** Whether the guest had executed the workload before the daemon that told it to could write that down. */
@@ -121,7 +124,9 @@ export class Vm {
 
   async save(changes: Partial<VmRecord>): Promise<void> {
     Object.assign(this.record, changes);
-    await writeVmRecord(this.place.record, this.record);
+    const saved = this.#saved.then(() => writeVmRecord(this.place.record, this.record));
+    this.#saved = saved.catch(() => {}); // Its caller hears of it.
+    await saved;
   }
 
   async #connect(timeout: number): Promise<GuestAgent> {
