@@ -24,6 +24,7 @@ export class Runtimes {
   #open = new Map<string, Runtime>();
   #reasons = new Map<string, string>();
   #caretakers = new Map<string, Runtime>();
+  #preparing = new Map<string, Promise<void>>();
   #log: Logger;
 
   private constructor(offers: Record<string, RuntimeOffer>, defaultName: string, log: Logger) {
@@ -92,15 +93,20 @@ export class Runtimes {
     return this.of(name);
   }
 
-  /** Tries to make it. A failure is kept as its reason. */
+  /** Tries to make it, once for all who ask meanwhile. A failure is kept as its reason. */
   async prepare(name: string): Promise<void> {
     const offer = this.offer(name);
     if (!offer || this.#open.has(name)) return;
+    const going = this.#preparing.get(name);
+    if (going) return await going;
+    const preparing = this.#make(name, offer).finally(() => this.#preparing.delete(name));
+    this.#preparing.set(name, preparing);
+    await preparing;
+  }
+
+  async #make(name: string, offer: RuntimeOffer): Promise<void> {
     try {
-      const runtime = await offer.open();
-      // Somebody else may have been faster.
-      if (this.#open.has(name)) await runtime.close?.();
-      else this.#open.set(name, runtime);
+      this.#open.set(name, await offer.open());
       this.#reasons.delete(name);
       const caretaker = this.#caretakers.get(name);
       this.#caretakers.delete(name);
