@@ -38,7 +38,11 @@ export interface Offer {
   metadata?: Item;
 }
 
-const mostProducts = 20_000;
+/** The largest public server has a thousand, with a few aliases each: all of it is gone through on the main thread. */
+const mostProducts = 5000;
+const mostAliases = 20;
+/** Names that are compared with one that is not there. */
+const mostHints = 2000;
 const mostItems = 400;
 /** Bytes: more is no image of a container. */
 const largestItem = 64 * 2 ** 30;
@@ -53,11 +57,14 @@ export function productLists(document: unknown, host: string): string[] {
   return paths.slice(0, 20);
 }
 
-/** The products of a list that can be an image here; what is malformed is left out. Throws `registryAnswer`. */
-export function parseProducts(document: unknown, host: string): Product[] {
+/**
+ * The products of a list that can be an image here; what is malformed is left out. `before`: how many the server's other
+ * lists have. Throws `registryAnswer`.
+ */
+export function parseProducts(document: unknown, host: string, before = 0): Product[] {
   const { products } = mapOf(document, host, 'a list of products');
   const entries = Object.entries(mapOf(products, host, 'a list of products'));
-  if (entries.length > mostProducts) throw wrong(host, `a list of more than ${mostProducts} products`);
+  if (before + entries.length > mostProducts) throw wrong(host, `more than ${mostProducts} products`);
   return entries.flatMap(([id, value]) => productOf(id, value));
 }
 
@@ -67,7 +74,7 @@ function productOf(id: string, value: unknown): Product[] {
   if (!platform) return [];
   const aliases = textIn(value.aliases)
     .toLowerCase()
-    .split(',')
+    .split(',', mostAliases)
     .map((alias) => alias.trim())
     .filter((alias) => /^[a-z0-9][a-z0-9._+/-]{0,127}$/.test(alias));
   const versions = Object.entries(value.versions)
@@ -114,7 +121,10 @@ export function findProduct(products: Product[], name: string, platform: Platfor
   const found = choosePlatform(named, platform);
   if (found) return found;
   if (named.length === 0) {
-    const hint = didYouMean(wanted, [...new Set(products.flatMap(({ aliases }) => aliases))]);
+    const hint = didYouMean(
+      wanted,
+      [...new Set(products.flatMap(({ aliases }) => aliases))].slice(0, mostHints),
+    );
     throw isleError('noSuchRemoteImage', { host, name: plain(name), hint });
   }
   const available = [...new Set(named.map((product) => formatPlatform(product.platform)))].join(', ');

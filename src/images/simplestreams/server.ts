@@ -10,7 +10,7 @@ import { withRetries } from '../registry/retry.ts';
 import { RegistrySession } from '../registry/session.ts';
 import { type Item, parseProducts, type Product, productLists } from './catalogue.ts';
 
-/** Bytes of an index, and of a list of products: the largest public one has a few million. */
+/** Bytes of an index, and of all lists of products: the largest public one has a few million. */
 const indexBytes = 1 << 20;
 const productsBytes = 12 << 20;
 const tries = 4;
@@ -44,8 +44,12 @@ export class StreamsServer {
   async products(signal?: AbortSignal): Promise<Product[]> {
     const index = await this.#json('streams/v1/index.json', indexBytes, signal);
     const products: Product[] = [];
-    for (const path of productLists(index, this.host))
-      products.push(...parseProducts(await this.#json(path, productsBytes, signal), this.host));
+    let room = productsBytes;
+    for (const path of productLists(index.document, this.host)) {
+      const { document, bytes } = await this.#json(path, room, signal);
+      room -= bytes;
+      products.push(...parseProducts(document, this.host, products.length));
+    }
     return products;
   }
 
@@ -79,7 +83,11 @@ export class StreamsServer {
     return unreachable(this.host, error);
   }
 
-  async #json(path: string, limit: number, signal: AbortSignal | undefined): Promise<unknown> {
+  async #json(
+    path: string,
+    limit: number,
+    signal: AbortSignal | undefined,
+  ): Promise<{ document: unknown; bytes: number }> {
     const { timeouts } = this.#connections;
     const url = this.#resolve(path);
     try {
@@ -96,7 +104,10 @@ export class StreamsServer {
         return await readBody(response, from.host, limit, timeouts);
       });
       if (body === undefined) throw this.#wrong(`more than ${limit} bytes for ${path}`);
-      return parseJson(body, () => this.#wrong(`${path}, which is not JSON`));
+      return {
+        document: parseJson(body, () => this.#wrong(`${path}, which is not JSON`)),
+        bytes: body.length,
+      };
     } catch (error) {
       throw this.explain(error);
     }
