@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { access, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { bindInto, mountTable, unmount } from '../../host/mount.ts';
@@ -245,12 +245,14 @@ const patience = 5000;
 /** Milliseconds that it stays without a container: one that reboots comes back at once, one that starts is on its way. */
 const linger = 10_000;
 
-/** The lxcfs that serves `mountPoint`, by its command line. */
+/** The lxcfs that serves `mountPoint`, by its command line, which a process of a container may imitate. */
 async function findProcess(mountPoint: string): Promise<{ pid: number; startTime: number } | undefined> {
+  const own = await readlink('/proc/self/ns/pid');
   for (const name of await readdir('/proc')) {
     if (!/^\d+$/.test(name)) continue;
     const words = (await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '')).split('\0');
     if (words[0]?.endsWith('lxcfs') !== true || !words.includes(mountPoint)) continue;
+    if ((await readlink(`/proc/${name}/ns/pid`).catch(() => '')) !== own) continue;
     const startTime = startTimeOf(Number(name));
     if (startTime !== undefined) return { pid: Number(name), startTime };
   }
