@@ -5,6 +5,9 @@ import { socketPath } from './agent-path.ts';
 /** Bytes of one answer that are believed. */
 const maxAnswer = 256 * 1024;
 
+/** Events before an answer. */
+const mostEvents = 1000;
+
 /** Milliseconds for QEMU to answer. */
 const patience = 5000;
 
@@ -35,14 +38,15 @@ export async function withQmp<T>(
 
 type Answer = { return?: unknown; error?: { desc?: unknown }; event?: unknown };
 
-/** The first that is no event. */
+/** The first that is no event; a QEMU that somebody has taken over may send those for ever. */
 async function answerTo(command: string, answers: AsyncIterator<Answer>): Promise<unknown> {
-  for (;;) {
+  for (let events = 0; events < mostEvents; events++) {
     const answer = await next(answers);
     if (answer.error !== undefined)
       throw isleError('guestFailed', { what: command, detail: String(answer.error.desc).slice(0, 300) });
     if (answer.event === undefined) return answer.return;
   }
+  throw isleError('guestGone', { what: `QEMU sends events instead of an answer to ${command}` });
 }
 
 async function next(answers: AsyncIterator<Answer>): Promise<Answer> {
