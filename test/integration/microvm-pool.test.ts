@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -82,6 +82,22 @@ describe('a pool of booted guests', { concurrency: false }, () => {
       'typed',
     );
     assert.deepEqual([code, stdout], [0, 'typed']);
+  });
+
+  test('one with more networks than a waiting guest has cards boots a guest of its own', async () => {
+    await world.docker.ok('network', 'create', 'village');
+    const ids = (path: string): number => statSync(path).uid;
+    await world.until('one that had been promised a guest is started', async () => {
+      const offered = waiting().map((id) => ids(join(vms(), id, 'monitor')));
+      const flags = ['--runtime', 'microvm', '--network', 'town'];
+      const id = await world.docker.ok('create', '--name', 'two', ...flags, 'app');
+      await world.docker.ok('network', 'connect', 'village', 'two');
+      await world.docker.ok('start', 'two');
+      assert.match(await world.inside('two', 'ls', '/sys/class/net'), /eth0\s+eth1/);
+      const own = ids(join(world.daemon.runRoot, 'mapped', id));
+      await world.docker.ok('rm', '-f', 'two');
+      return offered.includes(own);
+    });
   });
 
   test('a command that is not there leaves nothing', async () => {

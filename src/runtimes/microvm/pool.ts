@@ -1,5 +1,6 @@
 import type { ContainerSpec } from '../../engine/model.ts';
 import type { TakenIds, Workload } from '../../engine/runtime.ts';
+import { readPodLinks } from '../../host/guest-record.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { MicrovmParts } from './parts.ts';
 import { bootReadyGuest, endReadyGuest, type ReadyGuest } from './ready-guest.ts';
@@ -56,7 +57,8 @@ export class GuestPool {
     const { guest, timer } = promised;
     clearTimeout(timer);
     this.#promised.delete(idMap.hostId);
-    if (guest.over || !fits(workload, guest, size)) {
+    const cards = await cardsFor(workload).catch(() => Number.POSITIVE_INFINITY); // Who wires one says why.
+    if (guest.over || cards > 1 || !fits(workload, guest, size)) {
       this.#end(guest);
       return undefined;
     }
@@ -143,6 +145,11 @@ function fits(workload: Omit<Workload, 'idMap'>, guest: ReadyGuest, size: GuestS
   const { stdin, stdinOnce, tty, cgroupParent, logPath, oomScoreAdj } = workload;
   if (!same(guest.size, size) || (stdin && (!stdinOnce || tty))) return false;
   return cgroupParent === '' && logPath !== undefined && !oomScoreAdj;
+}
+
+/** How many network cards it needs: a guest that waits has one. */
+async function cardsFor({ netns }: Pick<Workload, 'netns'>): Promise<number> {
+  return netns === undefined ? 0 : (await readPodLinks(netns)).cables.length;
 }
 
 function same(a: GuestSize, b: GuestSize): boolean {
