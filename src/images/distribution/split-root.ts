@@ -28,16 +28,20 @@ export async function storeRoot(
   const receiver = new ThreadReceiver(out.port1);
   try {
     const job: RootJob = { input: into.port2, output: out.port2, isRoot, ...(metadata && { metadata }) };
-    const split = pool.run(job, { transfer: [into.port2, out.port2], signal }) as Promise<RootFacts>;
+    const broken = new AbortController();
+    const either = AbortSignal.any([broken.signal, ...(signal ? [signal] : [])]);
+    const split = pool.run(job, {
+      transfer: [into.port2, out.port2],
+      signal: either,
+    }) as Promise<RootFacts>;
     split.catch((error: unknown) => {
       sender.close();
       receiver.fail(error);
     });
-    const outcomes = await Promise.allSettled([
-      send(archive, sender),
-      content.putStream(bounded(receiver, room)),
-      split,
-    ]);
+    const sent = send(archive, sender);
+    // The thread would wait for ever for what does not come any more, and the store for the thread.
+    sent.catch((error: unknown) => broken.abort(error));
+    const outcomes = await Promise.allSettled([sent, content.putStream(bounded(receiver, room)), split]);
     return choose(...outcomes);
   } catch (error) {
     throw explain(error, signal);
