@@ -84,6 +84,7 @@ describe('images of system containers', () => {
     assert.match(Created, /^2023-11-14T22:13:20/);
     assert.match(Architecture, /^(amd64|arm64)$/);
     looksRight(await listing('one'), true);
+    assert.equal((await isle('image', 'import', image.unified, 'another')).stdout, 'another:latest\n');
     await empty();
   });
 
@@ -99,6 +100,8 @@ describe('images of system containers', () => {
       assert.deepEqual((await inspect('alone')).Config.Cmd, ['/sbin/init']);
       await empty();
     }
+    await fails(/metadata first, then the root/, 'image', 'import', process.execPath, image.metadata, 'x');
+    await fails(/no such file/, 'image', 'import', join(image.directory, 'no.yaml'), image.rootTar, 'x');
   });
 
   test('an image is exported as a unified tarball and as squashfs, and comes back the same', async () => {

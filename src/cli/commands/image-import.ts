@@ -54,7 +54,8 @@ export const command = defineCommand({
         },
       },
     );
-    context.out.line(names[0] ?? id);
+    const asked = names.find((name) => name === query.name || name === `${query.name}:latest`);
+    context.out.line(asked ?? names[0] ?? id);
   },
 });
 
@@ -83,7 +84,14 @@ async function requestFor(args: readonly string[]): Promise<{ query: Query; body
   return { query: { name: second }, body };
 }
 
+/** Bytes that the engine takes as metadata. */
+const mostMetadata = 4 << 20;
+
 async function twoFiles(metadata: string, rootfs: string, name: string | undefined) {
+  if (!(await isFile(metadata))) throw new Failure(`open ${metadata}: no such file`);
+  const { size } = await stat(metadata);
+  if (size > mostMetadata)
+    throw new Failure(`${metadata} is too large for metadata (${size} bytes): metadata first, then the root`);
   const head = await readFile(metadata);
   const root = await openInput(rootfs, createReadStream);
   async function* both(): AsyncGenerator<Buffer> {
