@@ -323,7 +323,7 @@ describe('a long-lived workload', patience, () => {
     });
     await sleep(200);
     rude.destroy();
-    agent = await machine.connect();
+    agent = await machine.connect(undefined, true);
     assert.equal(await output('echo in'), 'in\n');
   });
 

@@ -37,6 +37,8 @@ export class Vm {
   /** The last answer, and when it came (milliseconds, monotonic). */
   stats: { at: number; values: GuestStats } | undefined;
   #ended = new AbortController();
+  /** By us: nobody has spoken to its guest yet. */
+  #booting = false;
   #agent: Promise<GuestAgent> | undefined;
   #saved: Promise<void> = Promise.resolve();
 
@@ -69,8 +71,10 @@ export class Vm {
    */
   async boot(spec: GuestSpec, timeout: number, onGreeting: () => void): Promise<void> {
     const begin = performance.now();
+    this.#booting = true;
     try {
       const agent = await this.agent(timeout);
+      this.#booting = false;
       onGreeting();
       await agent.run(spec, Math.max(1000, Math.round(timeout - (performance.now() - begin))));
     } catch (error) {
@@ -136,7 +140,11 @@ export class Vm {
     try {
       using socket = await socketPath(this.place.agent, signal);
       const left = Math.max(1, Math.round(timeout - (performance.now() - begin)));
-      const agent = await GuestAgent.connect(socket.path, { timeout: left, signal: this.#ended.signal });
+      const agent = await GuestAgent.connect(socket.path, {
+        timeout: left,
+        signal: this.#ended.signal,
+        again: !this.#booting,
+      });
       return agent;
     } catch (error) {
       if (late.aborted && !isIsleError(error))

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, isleError, isIsleError } from '../../../lib/errors.ts';
-import { frameType } from '../protocol.ts';
+import { frameType, headerSize, maxPayload } from '../protocol.ts';
 import { encodeFields, fieldOf, numberOf, parseFields } from './fields.ts';
 import { encodeFrame, FrameDecoder, type Frame } from './frame-codec.ts';
 import { WelcomeFinder } from './welcome-finder.ts';
@@ -21,15 +21,24 @@ export interface ConnectOptions {
   /** Milliseconds until `guestUnresponsive`, boot included. */
   timeout: number;
   signal?: AbortSignal;
+  /** Somebody has spoken to this guest before, and may have left in the middle of a frame. */
+  again?: boolean;
 }
 
 /**
- * Milliseconds until a `hello` is said again on a new connection, and between the two: the guest may have got it behind the
- * half of a frame that a former daemon left, which it forgets when it sees nobody there. Doubles, since most who do not
+ * Milliseconds until a `hello` is said again on a new connection, and between the two. Doubles, since most who do not
  * answer are booting.
  */
 const patience = 2000;
 const pause = 300;
+
+/**
+ * Fills whatever frame a former daemon left half sent, and is no frame itself: the guest drops all of it. It forgets such a
+ * half when it sees that nobody is there, but may not be told of a client that went and the next that came.
+ */
+const filler = Buffer.alloc(headerSize + maxPayload, 0xff);
+/** Milliseconds for the guest to read it: what comes with its end is dropped, too. */
+const fillTime = 300;
 
 const workloadStates = ['none', 'starting', 'running', 'ended'] as const;
 
@@ -47,12 +56,17 @@ export class AgentConnection {
   #end = Promise.withResolvers<Error | undefined>();
 
   /** Waits for the socket, too. Throws `guestUnresponsive`, `guestBroken`, `guestGone`, or the signal's reason. */
-  static async open(path: string, { timeout, signal }: ConnectOptions): Promise<AgentConnection> {
+  static async open(
+    path: string,
+    { timeout, signal, again = false }: ConnectOptions,
+  ): Promise<AgentConnection> {
     const late = AbortSignal.timeout(timeout);
     const ends = signal ? AbortSignal.any([signal, late]) : late;
     try {
       for (let wait = patience; ; wait *= 2) {
-        const connection = await greet(await reach(path, ends), AbortSignal.timeout(wait), ends);
+        const socket = await reach(path, ends);
+        if (again && wait > patience) await fill(socket, ends);
+        const connection = await greet(socket, AbortSignal.timeout(wait), ends);
         if (connection) return connection;
         await sleep(pause, undefined, { signal: ends });
       }
@@ -124,6 +138,20 @@ async function connected(path: string, signal: AbortSignal): Promise<Socket> {
   } finally {
     signal.removeEventListener('abort', abort);
     socket.off('error', reject);
+  }
+}
+
+async function fill(socket: Socket, signal: AbortSignal): Promise<void> {
+  const ignore = () => {}; // Whoever greets next sees that it is gone.
+  socket.on('error', ignore);
+  try {
+    socket.write(filler);
+    await sleep(fillTime, undefined, { signal });
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  } finally {
+    if (!socket.destroyed) socket.off('error', ignore);
   }
 }
 
