@@ -1,3 +1,6 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ContainerSpec } from '../../src/engine/model.ts';
+import type { Runtime } from '../../src/engine/runtime.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { newId } from '../../src/lib/ids.ts';
 import { createMicrovmRuntime } from '../../src/runtimes/microvm/runtime.ts';
@@ -6,14 +9,14 @@ import { microvmOptions } from '../fixtures/microvm.ts';
 
 /**
  * The victim of the crash tests: leads one container through its life and says after each step that it is done.
- * Arguments: `oci` or `microvm`; the runtime's options and the workload, as JSON. Failures are said too, and do not stop it.
+ * Arguments: `oci`, `microvm` or `pooled microvm` (a guest waits for it); the runtime's options and the workload, as JSON. Failures are said too, and do not stop it.
  */
 const kind = process.argv[2];
 const [options, workload] = process.argv.slice(3).map((text) => JSON.parse(text));
-const runtime =
-  kind === 'microvm'
-    ? await createMicrovmRuntime(microvmOptions(options))
-    : await createOciRuntime({ ...options, log: silentLog() });
+const runtime: Runtime =
+  kind === 'oci'
+    ? await createOciRuntime({ ...options, log: silentLog() })
+    : await createMicrovmRuntime(microvmOptions(options));
 const { id } = workload;
 
 async function step(name: string, act: () => Promise<unknown>): Promise<void> {
@@ -38,6 +41,7 @@ const exec = {
 
 // Keeps the process alive while only unreferenced handles wait.
 const awake = setInterval(() => {}, 1000);
+if (kind === 'pooled microvm') await guestWaits();
 process.stdout.write('begin\n');
 await step('create', () => runtime.create(workload));
 await step('start', () => runtime.start(id));
@@ -48,10 +52,24 @@ await step('exec', async () => {
   await exit;
 });
 await step('update', () =>
-  runtime.update(id, kind === 'microvm' ? { cpuShares: 77, memory: 112 * 1024 * 1024 } : { pidsLimit: 77 }),
+  runtime.update(id, kind !== 'oci' ? { cpuShares: 77, memory: 112 * 1024 * 1024 } : { pidsLimit: 77 }),
 );
 await step('pause', () => runtime.pause(id));
 await step('resume', () => runtime.resume(id));
 await step('delete', () => runtime.delete(id));
 clearInterval(awake);
-await runtime.close();
+await runtime.close?.();
+
+async function guestWaits(): Promise<void> {
+  const ids = [{ map: workload.idMap, [Symbol.dispose]: () => {} }];
+  runtime.keepReady?.(async () => ids.pop() ?? Promise.reject(new Error('one guest is enough')));
+  const usual = {
+    resources: {},
+    openStdin: false,
+    stdinOnce: false,
+    tty: false,
+    cgroupParent: '',
+    logConfig: { driver: 'json-file', options: {} },
+  };
+  while (!runtime.takeReady?.(usual as ContainerSpec)) await delay(100);
+}

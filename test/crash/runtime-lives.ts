@@ -33,13 +33,13 @@ export interface CrashFixture {
 export interface Lives {
   title: string;
   /** As runtime-life.ts knows it. */
-  runtime: 'oci' | 'microvm';
+  runtime: 'oci' | 'microvm' | 'pooled microvm';
   open(): Promise<CrashFixture>;
   points: string[];
   /** Failing there is told by the step's failure, and nothing else. Default: all. */
   failing?: string[];
-  /** Milliseconds within which a create is killed, and how often. */
-  creates: { within: number; rounds: number };
+  /** Milliseconds within which a create is killed, and how often. Absent: it is not. */
+  creates?: { within: number; rounds: number };
   /** The states it may be found in when the daemon died after `done` and within the next step. */
   states(done: string[]): Recovered['state'][];
 }
@@ -64,7 +64,10 @@ export function lives({
     for (const point of points) test(`killed at ${point}`, async () => await killedAt(point));
     for (const point of failing) test(`failing at ${point}`, async () => await failingAt(point));
 
-    test('killed at any moment of a create, and what it left is removed at once', async () => {
+    const anyMoment = 'killed at any moment of a create, and what it left is removed at once';
+    if (creates) test(anyMoment, async () => await killedWithin(creates));
+
+    async function killedWithin(creates: { within: number; rounds: number }): Promise<void> {
       for (let round = 0; round < creates.rounds; round++) {
         const workload = await fixture.workload({ args: ['sleep', '1000'] });
         const child = spawn(process.execPath, argumentsFor(workload), {
@@ -78,7 +81,7 @@ export function lives({
         await (await fixture.restart()).delete(workload.id);
         await nothingLeft(workload.id);
       }
-    });
+    }
 
     function argumentsFor(workload: object): string[] {
       const life = join(import.meta.dirname, 'runtime-life.ts');
@@ -92,6 +95,7 @@ export function lives({
       const runtime = await fixture.restart();
       const found = await runtime.recover(workload.id);
       assert.ok(states(done).includes(found.state), `${found.state} after ${done.join(', ')}`);
+      if (kind === 'pooled microvm') await removeStrangers(runtime, workload.id);
       const again = await (await fixture.restart()).recover(workload.id);
       assert.equal(again.state, found.state, 'a second look finds the same');
       await runtime.delete(workload.id);
@@ -122,6 +126,11 @@ export function lives({
         done: lines.filter((line) => !line.startsWith('failed ') && line !== 'begin'),
         failed: lines.filter((line) => line.startsWith('failed ')).map((line) => line.slice(7)),
       };
+    }
+
+    /** What no container has, as the engine does. */
+    async function removeStrangers(runtime: Runtime, id: string): Promise<void> {
+      for (const other of await runtime.leftovers()) if (other !== id) await runtime.delete(other);
     }
 
     async function nothingLeft(id: string): Promise<void> {
