@@ -26,9 +26,8 @@ export function isle(work: string): BenchEngine {
   const dir = join(work, 'isle');
   const socket = join(dir, 'run', 'docker.sock');
   const args = [
-    'daemon',
     ...['--data-root', join(dir, 'data'), '--run-root', join(dir, 'run')],
-    ...['--docker-socket', socket, '--instance', 'isbench', '--config', isleConfig(work)],
+    ...['--docker-socket', socket, '--instance', 'isbench'],
   ];
   mkdirSync(dir, { recursive: true });
   writeFileSync(isleConfig(work), '{}');
@@ -37,11 +36,11 @@ export function isle(work: string): BenchEngine {
     version: firstLine(join(root, 'isle'), ['--version']),
     socket,
     dir,
-    command: [join(root, 'isle'), ...args],
+    command: [join(root, 'isle'), 'daemon', ...args, '--config', isleConfig(work)],
     owns: (command) => command.includes(dir),
     // Needs the engine up: it knows what is its own.
     beforeStop: async () => {
-      const down = spawn(join(root, 'isle'), ['down', '--purge', '--force', ...args.slice(1)], {
+      const down = spawn(join(root, 'isle'), ['down', '--purge', '--force', ...args], {
         stdio: 'inherit',
       });
       await new Promise((resolve) => down.once('exit', resolve));
