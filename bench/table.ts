@@ -47,6 +47,7 @@ function show(value: number | undefined, unit: string): string {
 
 function promise(row: Row): string {
   const parts = row.promised.atMost === undefined ? [] : [`≤ ${row.promised.atMost} ${row.unit}`];
-  for (const [name, ratio] of Object.entries(row.promised.ratios ?? {})) parts.push(`${Number(ratio.toFixed(2))}× ${name}`);
+  for (const [name, ratio] of Object.entries(row.promised.ratios ?? {}))
+    parts.push(`${Number(ratio.toFixed(2))}× ${name}`);
   return parts.join(', ');
 }

@@ -54,7 +54,8 @@ export const command = defineCommand({
         },
       },
     );
-    const asked = names.find((name) => name === query.name || name === `${query.name}:latest`);
+    const wanted = typeof query.name === 'string' ? [query.name, `${query.name}:latest`] : [];
+    const asked = names.find((name) => wanted.includes(name));
     context.out.line(asked ?? names[0] ?? id);
   },
 });
