@@ -1,4 +1,4 @@
-import { chmod, chown, lstat, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readFile, rename, rm, rmdir } from 'node:fs/promises';
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
@@ -19,20 +19,18 @@ export async function listenUnix(server: Server, path: string): Promise<void> {
       message: `cannot listen on ${path}: the path of a UNIX socket has at most ${longestPath} bytes`,
     });
   await assertFree(path);
-  const temporary = join(dirname(path), `.${process.pid}`);
-  await rm(temporary, { force: true });
-  // It holds for the whole process, where containers may be starting: only while the socket is bound, which is at once.
-  const umask = process.umask(0o177);
-  try {
-    server.listen(temporary);
-  } finally {
-    process.umask(umask);
-  }
+  // No umask: it holds for the whole process, whose other threads make directories meanwhile.
+  const closed = join(dirname(path), `.${process.pid}`);
+  const temporary = join(closed, 's');
+  await rm(closed, { recursive: true, force: true });
+  await mkdir(closed, { mode: 0o700 });
+  server.listen(temporary);
   await Promise.race([once(server, 'listening'), failed(server)]);
   const group = await groupId('isle');
   if (group !== undefined) await chown(temporary, 0, group);
   await chmod(temporary, 0o660);
   await rename(temporary, path);
+  await rmdir(closed);
 }
 
 export async function listenTcp(server: Server, host: string, port: number): Promise<void> {
