@@ -13,7 +13,7 @@ import { padding, tarEnd, tarHeader } from '../lib/tar/writer.ts';
 import { createSnapshots } from '../storage/overlay.ts';
 import type { Snapshots } from '../storage/snapshots.ts';
 import { createStorageWorkers } from '../storage/storage-workers.ts';
-import { emptyEntry } from './archive/layout.ts';
+import { emptyEntry } from '../lib/tar/entry.ts';
 import { shippedImage } from './archive/shipped.ts';
 import type { Images } from './images.ts';
 import { createImages } from './service.ts';

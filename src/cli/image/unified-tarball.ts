@@ -1,6 +1,6 @@
 import { pipeline, Readable } from 'node:stream';
 import { createGzip } from 'node:zlib';
-import type { TarEntry } from '../../lib/tar/entry.ts';
+import { emptyEntry, type TarEntry } from '../../lib/tar/entry.ts';
 import { TarReader } from '../../lib/tar/reader.ts';
 import { padding, storedSize, tarEnd, tarHeader } from '../../lib/tar/writer.ts';
 
@@ -33,9 +33,9 @@ async function* unified(root: AsyncIterable<Buffer>, image: ExportedImage): Asyn
     endEntry: () => void out.push(padding(stored)),
   });
   const metadata = Buffer.from(metadataOf(image));
-  put({ ...plain, name: 'metadata.yaml', size: metadata.length });
+  put({ ...emptyEntry, name: 'metadata.yaml', size: metadata.length });
   out.push(metadata, padding(metadata.length));
-  put({ ...plain, type: 'directory', name: 'rootfs/', mode: 0o755 });
+  put({ ...emptyEntry, type: 'directory', name: 'rootfs/', mode: 0o755 });
   for await (const piece of root) {
     reader.push(piece);
     yield* out;
@@ -63,19 +63,3 @@ function metadataOf({ Architecture, Created, Config }: ExportedImage): string {
   const creation_date = Math.floor(Date.parse(Created) / 1000) || 0;
   return `${JSON.stringify({ architecture, creation_date, properties }, null, 2)}\n`;
 }
-
-const plain: TarEntry = {
-  type: 'file',
-  name: '',
-  linkName: '',
-  mode: 0o644,
-  uid: 0,
-  gid: 0,
-  userName: '',
-  groupName: '',
-  size: 0,
-  mtime: { seconds: 0, nanoseconds: 0 },
-  devMajor: 0,
-  devMinor: 0,
-  xattrs: new Map(),
-};

@@ -1,5 +1,5 @@
 import { padding, tarHeader } from '../../lib/tar/writer.ts';
-import { bytesOf, type TarEntry } from '../../lib/tar/entry.ts';
+import { bytesOf, emptyEntry, type TarEntry } from '../../lib/tar/entry.ts';
 import type { Descriptor } from '../content-store.ts';
 import { mediaTypes } from '../media-types.ts';
 import { canonicalName, familiarName, familiarRepository, type Reference } from '../reference.ts';
@@ -85,19 +85,3 @@ export async function* archiveMember(
   const rest = padding(size);
   if (rest.length > 0) yield rest;
 }
-
-export const emptyEntry: TarEntry = {
-  type: 'file',
-  name: '',
-  linkName: '',
-  mode: 0o644,
-  uid: 0,
-  gid: 0,
-  userName: '',
-  groupName: '',
-  size: 0,
-  mtime: { seconds: 0, nanoseconds: 0 },
-  devMajor: 0,
-  devMinor: 0,
-  xattrs: new Map(),
-};

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { padding, tarEnd, tarHeader } from '../../lib/tar/writer.ts';
-import type { TarEntry } from '../../lib/tar/entry.ts';
+import { emptyEntry, type TarEntry } from '../../lib/tar/entry.ts';
 import type { Descriptor } from '../content-store.ts';
 import { mediaTypes } from '../media-types.ts';
 import { parseReference } from '../reference.ts';
-import { archiveDocuments, blobPath, emptyEntry } from './layout.ts';
+import { archiveDocuments, blobPath } from './layout.ts';
 
 export const shippedName = 'isle/hello:latest';
 

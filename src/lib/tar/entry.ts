@@ -23,6 +23,23 @@ export interface TarEntry {
   sparse?: number[];
 }
 
+/** A file with nothing in it, to be changed by who writes one. */
+export const emptyEntry: TarEntry = {
+  type: 'file',
+  name: '',
+  linkName: '',
+  mode: 0o644,
+  uid: 0,
+  gid: 0,
+  userName: '',
+  groupName: '',
+  size: 0,
+  mtime: { seconds: 0, nanoseconds: 0 },
+  devMajor: 0,
+  devMinor: 0,
+  xattrs: new Map(),
+};
+
 export type TarType = 'file' | 'directory' | 'symlink' | 'link' | 'char' | 'block' | 'fifo';
 
 /** Seconds since 1970 (may be negative) and nanoseconds (0 to 999,999,999). */

@@ -60,3 +60,18 @@ async function reset(qmp: string): Promise<void> {
     await ask('set-action', { reboot: 'shutdown' });
   });
 }
+
+/** What `boot` does, under watch until it calls `up` or is over. `signal`: the guest has ended. */
+export async function watched<T>(
+  options: BootWatchOptions,
+  boot: (up: () => void) => Promise<T>,
+): Promise<T> {
+  const greeted = new AbortController();
+  const watch = watchBoot({ ...options, signal: AbortSignal.any([greeted.signal, options.signal]) });
+  try {
+    return await boot(() => greeted.abort());
+  } finally {
+    greeted.abort();
+    await watch;
+  }
+}

@@ -7,7 +7,7 @@ import { errnoOf, isleError } from '../../lib/errors.ts';
 import { newId } from '../../lib/ids.ts';
 import { Rollback } from '../../lib/rollback.ts';
 import { socketPath } from './agent-path.ts';
-import { watchBoot } from './boot-watch.ts';
+import { watched } from './boot-watch.ts';
 import { monitorWorkload } from './confinement.ts';
 import { GuestAgent } from './guest/agent.ts';
 import { dropKernel } from './drop-kernel.ts';
@@ -85,16 +85,11 @@ async function greet(
   signal: AbortSignal,
 ): Promise<GuestAgent> {
   const { agent, qmp } = layout.vm(id);
-  const up = new AbortController();
   const cpuTime = async () => (await oci.stats(id)).cpu.total;
-  const watch = watchBoot({ id, qmp, cpuTime, log, signal: AbortSignal.any([up.signal, signal]) });
-  try {
+  return await watched({ id, qmp, cpuTime, log, signal }, async () => {
     using socket = await socketPath(agent, signal);
     return await GuestAgent.connect(socket.path, { timeout, signal });
-  } finally {
-    up.abort();
-    await watch;
-  }
+  });
 }
 
 /** Ends one that has no workload. */

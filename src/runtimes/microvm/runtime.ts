@@ -20,7 +20,7 @@ import { isIsleError, isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import { Semaphore } from '../../lib/semaphore.ts';
 import { Rollback } from '../../lib/rollback.ts';
-import { watchBoot } from './boot-watch.ts';
+import { watched } from './boot-watch.ts';
 import { monitorWorkload } from './confinement.ts';
 import { dropKernel } from './drop-kernel.ts';
 import { startExec } from './exec.ts';
@@ -182,7 +182,7 @@ export class MicrovmRuntime implements Runtime {
       await this.#kill(vm);
       throw error;
     }
-    void dropKernel(this.#parts, vm.monitor);
+    if (!vm.record.booted) void dropKernel(this.#parts, vm.monitor);
     failpoint('microvm.start.after');
     return { pid };
   }
@@ -190,16 +190,9 @@ export class MicrovmRuntime implements Runtime {
   async #boot(vm: Vm, spec: GuestSpec, timeout: number): Promise<void> {
     const { oci, log } = this.#parts;
     const { id, place } = vm;
-    const up = new AbortController();
     const cpuTime = async () => (vm.paused ? undefined : (await oci.stats(vm.monitor)).cpu.total);
-    const signal = AbortSignal.any([up.signal, vm.ended]);
-    const watch = watchBoot({ id, qmp: place.qmp, cpuTime, log, signal });
-    try {
-      await vm.boot(spec, timeout, () => up.abort());
-    } finally {
-      up.abort();
-      await watch;
-    }
+    const watch = { id, qmp: place.qmp, cpuTime, log, signal: vm.ended };
+    await watched(watch, (up) => vm.boot(spec, timeout, up));
   }
 
   /** The shim passes on what it can catch; the rest goes through the agent. What a guest does not take kills the VM. */
