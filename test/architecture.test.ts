@@ -24,11 +24,15 @@ const mayUse: Record<string, string[]> = {
 const contracts = new Set([
   'src/engine/runtime.ts',
   'src/engine/model.ts',
+  'src/engine/machine.ts',
+  'src/engine/machines.ts',
   'src/engine/engine.ts',
   'src/engine/events.ts',
   'src/images/images.ts',
+  'src/images/appliances.ts',
   'src/images/content-store.ts',
   'src/storage/snapshots.ts',
+  'src/storage/disks.ts',
   'src/network/network.ts',
 ]);
 

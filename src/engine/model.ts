@@ -1,3 +1,5 @@
+import type { MachineSpec } from './machine.ts';
+
 /**
  * The engine's words for a container, whatever isolates it. The Docker API (and later others) parse their own
  * JSON into these and render them back; below the engine only {@link ./runtime.ts} types are known.
@@ -214,6 +216,9 @@ export interface ContainerSpec {
   usernsMode: string;
   cgroupnsMode: NamespaceMode;
   cgroupParent: string;
+
+  /** A full virtual machine: `image`, entrypoint and command are empty. */
+  machine?: MachineSpec;
 
   resources: Resources;
   restartPolicy: RestartPolicy;

@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import type { MachineControl, MachineHardware } from './machine.ts';
 import type {
   ContainerSpec,
   DeviceSpec,
@@ -75,6 +76,9 @@ export interface Runtime {
   /** The processes inside as `ps -ef` shows them, where they are not the host's own. */
   processTable?(id: string): Promise<{ titles: string[]; processes: string[][] }>;
 
+  /** Of a runtime for full virtual machines (`traits.machine`). */
+  readonly machines?: MachineControl;
+
   /** Files on this host that were made once for all its workloads, such as a guest's kernel. */
   preparedFiles?(): Promise<{ name: string; bytes: number }[]>;
 
@@ -144,6 +148,8 @@ export interface RuntimeTraits {
   idMap: boolean;
   /** Runs a distribution's init when nobody names a command. */
   bootsInit: boolean;
+  /** Full virtual machines: `Workload.machine` says what to run, there is no root file system nor command. */
+  machine?: boolean;
 }
 
 /** Ids 0…size−1 inside are `hostId`…`hostId`+size−1 outside, users and groups alike. */
@@ -243,6 +249,9 @@ export interface Workload {
   size?: TerminalSize;
   /** Run under a minimal init that reaps and forwards signals. */
   init: boolean;
+
+  /** Set for runtimes with `traits.machine` alone: `rootfs`, `args`, `env`, `user` and `mounts` are empty then. */
+  machine?: MachineHardware;
 
   /** A user namespace with this map; `rootfs` is mounted so that its owners are right inside. Absent: the host's. */
   idMap?: IdMap;

@@ -1,0 +1,192 @@
+import type { Duplex, Readable } from 'node:stream';
+
+/**
+ * A full virtual machine in the engine's words: what `isle vm create` says, and what can be done with one beyond what a
+ * container can. A machine is a container record whose spec has a `machine`: names, networks, published ports, limits, logs (its serial
+ * console), stats, events, restart policy and recovery are the same code. Its root is disks, not an image's layers.
+ *
+ * Sizes are bytes unless a name says otherwise.
+ */
+export interface MachineSpec {
+  arch: 'x86_64' | 'aarch64' | 'riscv64';
+  /** `virt` for other architectures than x86_64. */
+  type: 'q35' | 'microvm' | 'virt';
+  memory: number;
+  /** What hot-plug may go up to; absent: no memory hot-plug. */
+  maxMemory?: number;
+  vcpus: number;
+  /** Absent: no CPU hot-plug. */
+  maxVcpus?: number;
+  /** As of `qemu -cpu`; absent: the host's under KVM, else everything that TCG has. */
+  cpuModel?: string;
+  firmware: 'bios' | 'uefi' | 'uefi-secure';
+  tpm: boolean;
+  /** Boots this instead of a boot loader. Host paths. */
+  kernel?: { path: string; initrd?: string; arguments: string };
+  disks: MachineDisk[];
+  cdroms: { target: string; path?: string }[];
+  /** `virtio`, `e1000e`, `rtl8139`, …: what guests without virtio need; order as the container's networks. */
+  nicModels: string[];
+  shares: { source: string; tag: string; readOnly: boolean }[];
+  usb: { vendor: number; product: number }[];
+  /** Host PCI addresses (`0000:01:00.0`); whole IOMMU groups only. */
+  pci: string[];
+  /** Boot order by target (`vda`, `sda` for a CD, `net0`). */
+  boot: string[];
+  cloudInit?: CloudInit;
+  /** As of osinfo-db (`debian12`); decides defaults, shown back. */
+  osVariant?: string;
+  /** A screen, served as VNC on a UNIX socket. */
+  graphics: boolean;
+  /** Absent: KVM where it works, else TCG. `kvm` where it does not work for Linux (nested PVM) is for tiny guests. */
+  accelerator?: 'kvm' | 'tcg';
+  /** Where it came from: shown, never used. */
+  origin?: string;
+  /** Changes with every clone: SMBIOS UUID. */
+  uuid: string;
+  /** What was kept by {@link Machines.save} and is continued at the next start. */
+  saved?: boolean;
+  snapshots: MachineSnapshot[];
+  /** The snapshot that the disks stand on now. */
+  currentSnapshot?: string;
+}
+
+export interface MachineSnapshot {
+  name: string;
+  comment: string;
+  createdAt: string;
+  /** Absent: a root of the tree. */
+  parent?: string;
+  memory: boolean;
+  /** Hardware as it was: a revert with memory needs the same, any revert goes back to it. */
+  hardware: Omit<MachineSpec, 'snapshots' | 'currentSnapshot' | 'saved'>;
+}
+
+export interface MachineDisk {
+  /** Guest's name and the name in commands: `vda`, `vdb`, `sda`. */
+  target: string;
+  /** In Isle's disk store, or absent when `path` is a file of the user's. */
+  diskId?: string;
+  path?: string;
+  format: 'qcow2' | 'raw';
+  bus: 'virtio' | 'scsi' | 'sata' | 'ide' | 'nvme';
+  readOnly: boolean;
+  cache: 'none' | 'writeback' | 'writethrough' | 'unsafe';
+  discard: boolean;
+  serial?: string;
+  limits: { readBps?: number; writeBps?: number; readIops?: number; writeIops?: number };
+}
+
+/** All of it is data: YAML is made from it, nothing is pasted. */
+export interface CloudInit {
+  hostname?: string;
+  sshKeys: string[];
+  user?: string;
+  /** A crypt(3) hash. */
+  passwordHash?: string;
+  /** The user's own files, passed on as they are. */
+  userData?: string;
+  metaData?: string;
+  networkConfig?: string;
+  /** Changes with every clone, so that cloud-init runs again. */
+  instanceId: string;
+}
+
+/** What the runtime is given beside the workload: everything found and prepared on the host. */
+export interface MachineHardware {
+  spec: MachineSpec;
+  /** Directory of the machine on the data root; may hold state for as long as the machine is. */
+  directory: string;
+  /** Parallel to `spec.disks`; `chain`: every file below it, read-only (backing files of linked clones). */
+  disks: { path: string; chain: string[] }[];
+  /** A NoCloud seed to show as a CD. */
+  seed?: string;
+  /** Continues instead of booting: memory that {@link MachineControl.save} wrote, or a snapshot with memory of the disks. */
+  restoreFrom?: { path: string } | { snapshot: string };
+}
+
+/** What a runtime can do with a machine beyond the Runtime contract: `Runtime.machines`. */
+export interface MachineControl {
+  /** Asks the guest to power off (agent if there is one, else ACPI). Resolves when asked, not when done. */
+  shutdown(id: string): Promise<void>;
+  reboot(id: string): Promise<void>;
+  /** As the reset button. */
+  reset(id: string): Promise<void>;
+  /** Writes memory and devices to `path` and ends QEMU. */
+  save(id: string, path: string): Promise<void>;
+  info(id: string): Promise<MachineInfo>;
+
+  plugDisk(id: string, disk: MachineDisk, files: { path: string; chain: string[] }): Promise<void>;
+  unplugDisk(id: string, target: string): Promise<void>;
+  /** Online growth; shrinking is refused. */
+  resizeDisk(id: string, target: string, size: number): Promise<void>;
+  limitDisk(id: string, target: string, limits: MachineDisk['limits']): Promise<void>;
+  changeMedium(id: string, target: string, path: string | undefined): Promise<void>;
+  plugLink(id: string, link: { name: string; tap: string; macAddress: string; model: string }): Promise<void>;
+  unplugLink(id: string, name: string): Promise<void>;
+  setVcpus(id: string, count: number): Promise<void>;
+  setMemory(id: string, bytes: number): Promise<void>;
+
+  /**
+   * All disks (and the NVRAM) at one moment, as internal snapshots of their qcow2 files; with memory the guest can be
+   * continued from it. `pausedMs`: how long it stood still.
+   */
+  takeSnapshot(
+    id: string,
+    name: string,
+    options: { memory: boolean; quiesce: boolean },
+  ): Promise<{ pausedMs: number }>;
+  revertSnapshot(id: string, name: string): Promise<void>;
+  removeSnapshot(id: string, name: string): Promise<void>;
+
+  /** From now on writes to `overlay`, an empty qcow2 file over the disk's present one, which nobody writes any more (live linked clones). */
+  pivotDisks(id: string, overlays: { target: string; path: string; chain: string[] }[]): Promise<void>;
+
+  /**
+   * Copies disks to `target` files as of one moment. `bitmap`: only what changed since the backup that made it; a new
+   * bitmap `next` begins at that moment. Progress in bytes.
+   */
+  backup(id: string, options: BackupOptions): Promise<{ bytes: number }>;
+
+  /** Moves the running guest into a new QEMU process on this host (a newer QEMU, other options). */
+  migrate(id: string, signal: AbortSignal): Promise<{ pausedMs: number }>;
+
+  /** A PNG of what the screen shows. Throws `conflict` for a machine without graphics. */
+  screenshot(id: string): Promise<Buffer>;
+  /** A connection to its VNC server (RFB); whoever asks has been let in already. Throws `conflict` without graphics. */
+  display(id: string): Promise<Duplex>;
+
+  /** Through qemu-guest-agent. Throws `guestAgentMissing`, `guestUnresponsive`. */
+  agentFiles(id: string): MachineFiles;
+}
+
+export interface MachineInfo {
+  accelerator: 'kvm' | 'tcg';
+  /** Why not KVM. */
+  acceleratorReason?: string;
+  qemuVersion: string;
+  vcpus: number;
+  memory: number;
+  /** Undefined when no agent answers. */
+  guest?: { hostname?: string; os?: string; addresses: { interface: string; address: string }[] };
+  disks: {
+    target: string;
+    virtualSize: number;
+    allocated: number;
+    readBytes: number;
+    writtenBytes: number;
+  }[];
+}
+
+export interface BackupOptions {
+  disks: { target: string; file: string /** Absent: everything. */; bitmap?: string }[];
+  next: string;
+  quiesce: boolean;
+  onProgress(done: number, total: number): void;
+  signal: AbortSignal;
+}
+
+export interface MachineFiles {
+  read(path: string): Promise<Readable>;
+  write(path: string, content: Readable, mode: number): Promise<void>;
+}

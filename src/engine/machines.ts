@@ -1,0 +1,166 @@
+import type { Duplex } from 'node:stream';
+import type { ForeignFormat } from '../storage/disks.ts';
+import type { MachineDisk, MachineInfo, MachineSnapshot, MachineSpec } from './machine.ts';
+import type { Container, ContainerSpec } from './model.ts';
+
+/**
+ * Full virtual machines as every API sees them. A machine is a container whose record's spec has a `machine`: start, stop, kill,
+ * pause, rename, logs, attach, exec, copy, stats, events and waiting are {@link Containers}'. References are ids, names or prefixes;
+ * those of other containers are refused with `noSuchMachine`.
+ */
+export interface Machines {
+  /** Makes the record and every disk, all or nothing. */
+  create(name: string | undefined, request: MachineRequest): Promise<{ id: string; warnings: string[] }>;
+  get(id: string): Container & { spec: ContainerSpec & { machine: MachineSpec } };
+  /** By name. */
+  list(): ReturnType<Machines['get']>[];
+  /** Undefined when it does not run. */
+  info(id: string): Promise<MachineInfo | undefined>;
+  /** Bytes of each disk now, also of one that does not run. */
+  disks(id: string): Promise<(MachineDisk & { virtual: number; allocated: number; snapshots: string[] })[]>;
+
+  /** Asks the guest to power off and returns; `containers.stop` waits and then pulls the plug, `containers.kill` pulls it. */
+  shutdown(id: string): Promise<void>;
+  reboot(id: string): Promise<void>;
+  reset(id: string): Promise<void>;
+  /** Keeps its memory on disk and ends it; the next start goes on from there. */
+  save(id: string): Promise<void>;
+  /** Forgets what was saved: the next start boots. */
+  discardSaved(id: string): Promise<void>;
+  /** What a running machine cannot take up at once is kept for its next start: the answer says which. */
+  edit(id: string, change: MachineChange): Promise<{ atNextStart: string[] }>;
+  /** Throws `conflict` naming clones that stand on its disks. `disks` false keeps them in the store, to be used by name later. */
+  remove(id: string, options: { force: boolean; disks: boolean }): Promise<void>;
+
+  readonly hardware: MachineHardwareChanges;
+  readonly snapshots: MachineSnapshots;
+  readonly backups: MachineBackups;
+  readonly appliances: MachineAppliances;
+  clone(id: string, options: MachineCloneOptions): Promise<{ id: string; warnings: string[] }>;
+  /** Into a new QEMU process under the running guest. */
+  migrate(id: string, options: { signal: AbortSignal }): Promise<{ pausedMs: number; qemuVersion: string }>;
+
+  screenshot(id: string): Promise<Buffer>;
+  /** A ticket that opens the screen once, soon. */
+  displayTicket(id: string): { ticket: string; expiresAt: string };
+  /** Throws `forbidden` for a ticket that is unknown, used or old. */
+  display(ticket: string): Promise<Duplex>;
+}
+
+/** What `isle vm create` says, checked by the engine: the names, limits, networks and ports of a container, the hardware, and where disks come from. */
+export interface MachineRequest {
+  container: Omit<ContainerSpec, 'image' | 'machine'>;
+  hardware: Omit<MachineSpec, 'disks' | 'uuid' | 'snapshots' | 'currentSnapshot' | 'saved'> & {
+    uuid?: string;
+  };
+  disks: DiskRequest[];
+}
+
+export type DiskRequest = Omit<MachineDisk, 'diskId' | 'path' | 'target' | 'format'> & {
+  target?: string;
+  format?: MachineDisk['format'];
+  source:
+    | { kind: 'empty'; size: number }
+    /** A file of the user's is copied in; `linked` puts an overlay over a disk of the store. */
+    | { kind: 'import'; path: string; format: ForeignFormat; digest?: string; size?: number }
+    | { kind: 'disk'; disk: string; linked: boolean; size?: number }
+    /** The user's own file, used where it is. */
+    | { kind: 'file'; path: string; format: MachineDisk['format'] };
+};
+
+export type MachineChange = Partial<
+  Omit<MachineSpec, 'disks' | 'snapshots' | 'currentSnapshot' | 'saved' | 'uuid' | 'arch'>
+> & { description?: string };
+
+/** While it runs, and kept; of one that does not run, kept. */
+export interface MachineHardwareChanges {
+  attachDisk(id: string, disk: DiskRequest): Promise<{ target: string }>;
+  /** `remove`: from the store, too. */
+  detachDisk(id: string, target: string, options: { remove: boolean }): Promise<void>;
+  resizeDisk(id: string, target: string, size: number): Promise<void>;
+  limitDisk(id: string, target: string, limits: MachineDisk['limits']): Promise<void>;
+  /** Host path; undefined ejects. */
+  changeMedium(id: string, target: string, path: string | undefined): Promise<void>;
+  /** Network cards come and go by `networks.connect` and `disconnect`. */
+  setVcpus(id: string, count: number): Promise<void>;
+  setMemory(id: string, bytes: number): Promise<void>;
+}
+
+export interface MachineSnapshots {
+  /** Oldest first; `parent` makes the tree. */
+  list(id: string): (MachineSnapshot & { current: boolean })[];
+  take(
+    id: string,
+    options: { name?: string; comment: string; memory: boolean; quiesce: boolean },
+  ): Promise<MachineSnapshot & { pausedMs: number }>;
+  /** A snapshot with memory goes on running from it; else it is off afterwards unless `start`. Throws `conflict` for one that runs unless `force`. */
+  revert(id: string, name: string, options: { force: boolean; start: boolean }): Promise<void>;
+  /** Children become its parent's. */
+  remove(id: string, name: string): Promise<void>;
+}
+
+export interface MachineCloneOptions {
+  name?: string;
+  linked: boolean;
+  /** Of a snapshot instead of now. A full one. */
+  snapshot?: string;
+  ports: boolean;
+}
+
+/** A backup repository is a directory of the host: a manifest with checksums and qcow2 files, each standing on the one before. */
+export interface MachineBackups {
+  take(id: string, options: BackupRequest): Promise<BackupRecord & { movedBytes: number; pausedMs: number }>;
+  list(repository: string): Promise<BackupRecord[]>;
+  /** Reads every byte and compares. Throws `damagedBackup` with the file. */
+  verify(repository: string, backup: string, signal: AbortSignal): Promise<void>;
+  /** A new machine. */
+  restore(
+    repository: string,
+    backup: string,
+    options: { name?: string; signal: AbortSignal; onProgress?(done: number, total: number): void },
+  ): Promise<{ id: string; warnings: string[] }>;
+  /** Throws `conflict` when later ones stand on it, unless `dependents`. */
+  remove(repository: string, backup: string, options: { dependents: boolean }): Promise<void>;
+}
+
+export interface BackupRequest {
+  repository: string;
+  /** `auto`: incremental where the last one's bitmap is whole, else full. */
+  mode: 'auto' | 'full' | 'incremental';
+  quiesce: boolean;
+  signal: AbortSignal;
+  onProgress?(done: number, total: number): void;
+}
+
+export interface BackupRecord {
+  id: string;
+  machine: { id: string; name: string };
+  createdAt: string;
+  mode: 'full' | 'incremental';
+  parent?: string;
+  quiesced: boolean;
+  disks: { target: string; virtual: number; bytes: number }[];
+}
+
+export interface MachineAppliances {
+  import(
+    path: string,
+    options: {
+      name?: string;
+      hint?: string;
+      /** Change a Linux guest so that it boots on virtio; else it keeps the hardware it knew. */
+      virtio: boolean;
+      signal: AbortSignal;
+      onProgress?(what: string, done: number, total: number): void;
+    },
+  ): Promise<{ id: string; warnings: string[] }>;
+  export(
+    id: string,
+    options: {
+      format: 'ova' | ForeignFormat;
+      target: string;
+      signal: AbortSignal;
+      onProgress?(what: string, done: number, total: number): void;
+    },
+  ): Promise<{ files: string[]; bytes: number }>;
+}
