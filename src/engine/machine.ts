@@ -62,6 +62,9 @@ export interface MachineSnapshot {
   hardware: Omit<MachineSpec, 'snapshots' | 'currentSnapshot' | 'saved'>;
 }
 
+/** Controllers of other hypervisors that QEMU emulates: a guest of theirs boots on what it has drivers for. */
+export type ScsiController = 'lsi53c895a' | 'mptsas1068' | 'megasas' | 'pvscsi';
+
 export interface MachineDisk {
   /** Guest's name and the name in commands: `vda`, `vdb`, `sda`. */
   target: string;
@@ -70,6 +73,8 @@ export interface MachineDisk {
   path?: string;
   format: 'qcow2' | 'raw';
   bus: 'virtio' | 'scsi' | 'sata' | 'ide' | 'nvme';
+  /** Which SCSI controller the guest knows, in QEMU's words; absent: virtio-scsi. Disks of one kind share one. */
+  controller?: ScsiController;
   readOnly: boolean;
   cache: 'none' | 'writeback' | 'writethrough' | 'unsafe';
   discard: boolean;

@@ -51,6 +51,7 @@ export const catalogue = {
   noSuchImage: [404, 'No such image: {ref}'],
   invalidLayer: [500, 'failed to register layer: {why}'],
   invalidArchive: [400, 'the archive cannot be used: {why}'],
+  invalidAppliance: [400, 'this virtual machine cannot be imported: {where}: {why}'],
   noSuchBlob: [404, 'blob {digest} is not in the content store: pull or load its image again'],
   blobMismatch: [500, 'blob {digest} failed verification: {why}'],
   blobCorrupt: [
