@@ -1,4 +1,5 @@
 import type { ApiError } from './client/errors.ts';
+import type { MachineSummary } from './client/machine-types.ts';
 import type { ContainerSummary, ImageSummary, NetworkBody, VolumeBody } from './client/types.ts';
 import type { Context } from './context.ts';
 import { Failure } from './failure.ts';
@@ -31,6 +32,14 @@ async function suggestion(message: string, { client }: Context): Promise<string 
     return didYouMean(
       container,
       all.flatMap((one) => one.Names.map((name) => name.slice(1))),
+    );
+  }
+  const machine = /no such (?:virtual )?machine: \/?(\S+)/i.exec(message)?.[1];
+  if (machine !== undefined) {
+    const all = await client.get<MachineSummary[]>('/isle/v1/machines');
+    return didYouMean(
+      machine,
+      all.map((one) => one.Name),
     );
   }
   const image = /no such image: (\S+)/i.exec(message)?.[1];

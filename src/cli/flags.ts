@@ -5,6 +5,8 @@ import { Failure } from './failure.ts';
 export type Completion =
   | 'container'
   | 'running'
+  | 'machine'
+  | 'running-machine'
   | 'image'
   | 'network'
   | 'volume'

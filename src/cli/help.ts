@@ -16,9 +16,18 @@ export async function printHelp({ out }: Context, words: readonly string[]): Pro
   }
 }
 
+const headings = [
+  'Containers',
+  'Virtual machines',
+  'Images',
+  'Volumes and networks',
+  'Engine',
+  'Other',
+] as const;
+
 function overview(paint: Paint): string {
   const lines = [
-    `${paint.bold('isle')} runs containers. Flags mean what Docker's mean.`,
+    `${paint.bold('isle')} runs containers and virtual machines. Flags mean what Docker's and virt-install's mean.`,
     '',
     paint.bold('Try'),
     `  isle up                                   start the engine`,
@@ -27,7 +36,7 @@ function overview(paint: Paint): string {
     `  isle ps                                   what runs`,
     '',
   ];
-  for (const group of ['Containers', 'Images', 'Volumes and networks', 'Engine', 'Other'] as const) {
+  for (const group of headings) {
     lines.push(paint.bold(group));
     const listed = Object.entries(commands).filter(([, entry]) => entry.group === group && !entry.hidden);
     for (const [name, entry] of listed) lines.push(`  ${name.padEnd(20)} ${entry.summary}`);

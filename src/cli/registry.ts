@@ -1,9 +1,10 @@
 import type { Command } from './command.ts';
+import { machineAliases, machineCommands } from './vm/commands.ts';
 
 export interface Entry {
   readonly summary: string;
   /** Heading in `isle help`. */
-  readonly group: 'Containers' | 'Images' | 'Volumes and networks' | 'Engine' | 'Other';
+  readonly group: 'Containers' | 'Virtual machines' | 'Images' | 'Volumes and networks' | 'Engine' | 'Other';
   readonly load: () => Promise<{ command: Command }>;
   readonly hidden?: boolean;
 }
@@ -170,6 +171,7 @@ export const commands: Readonly<Record<string, Entry>> = {
     group: 'Containers',
     load: () => import('./commands/container-inspect.ts'),
   },
+  ...machineCommands,
   images: {
     summary: 'List images',
     group: 'Images',
@@ -425,6 +427,7 @@ export const aliases: Readonly<Record<string, string>> = {
     'commit',
     'clone',
   ]),
+  ...machineAliases,
   ...forms('image', ['pull', 'push', 'tag', 'history', 'save', 'load']),
 };
 
@@ -436,6 +439,7 @@ export const groups: Readonly<Record<string, string>> = {
   network: 'Manage networks',
   system: 'Manage the engine',
   snapshot: 'Manage snapshots of containers',
+  vm: 'Manage virtual machines',
 };
 
 /** Commands of Docker's that Isle does not have yet, so that the answer is not a guess at a typo. */

@@ -1,4 +1,5 @@
 import type { Client } from '../client/client.ts';
+import type { MachineSummary } from '../client/machine-types.ts';
 import type { ContainerSummary, ImageSummary, NetworkBody, VolumeBody } from '../client/types.ts';
 import type { Command } from '../command.ts';
 import type { AnyFlag, Completion } from '../flags.ts';
@@ -90,6 +91,13 @@ async function namesFor(client: Client, kind: Completion): Promise<string[]> {
         return rows.flatMap((row) =>
           row.Names.map((name) => `${name.slice(1)}\t${row.Image} (${row.State})`),
         );
+      }
+      case 'machine':
+      case 'running-machine': {
+        const rows = await client.get<MachineSummary[]>('/isle/v1/machines', undefined, signal);
+        return rows
+          .filter((row) => kind === 'machine' || row.State === 'running' || row.State === 'paused')
+          .map((row) => `${row.Name}\t${row.OsVariant ?? row.Arch} (${row.State})`);
       }
       case 'image': {
         const rows = await client.get<ImageSummary[]>('/images/json', undefined, signal);

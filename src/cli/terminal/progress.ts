@@ -50,7 +50,8 @@ interface Bar {
 }
 
 const frameTime = 80;
-const finished = /^(Pull complete|Already exists|Pushed|Layer already exists|Mounted from|Download complete)/;
+const finished =
+  /^(Pull complete|Already exists|Pushed|Layer already exists|Mounted from|Download complete|done$)/;
 
 class LiveBars implements ProgressView {
   readonly #output: Output;
