@@ -82,13 +82,17 @@ export interface MachineDisk {
   limits: { readBps?: number; writeBps?: number; readIops?: number; writeIops?: number };
 }
 
-/** All of it is data: YAML is made from it, nothing is pasted. */
+/** All of it is data: YAML is made from it, nothing is pasted (../storage/seed). */
 export interface CloudInit {
   hostname?: string;
+  /** Of `user` or of the image's default one. */
   sshKeys: string[];
+  /** Made when it is not there, an administrator. */
   user?: string;
-  /** A crypt(3) hash. */
+  /** A crypt(3) hash, of `user` or of the image's default one. */
   passwordHash?: string;
+  /** Of the guest's root, beside. */
+  root?: { passwordHash?: string; sshKeys: string[] };
   /** The user's own files, passed on as they are. */
   userData?: string;
   metaData?: string;
