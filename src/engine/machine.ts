@@ -151,11 +151,8 @@ export interface MachineControl {
   /** From now on writes to `overlay`, an empty qcow2 file over the disk's present one, which nobody writes any more (live linked clones). */
   pivotDisks(id: string, overlays: { target: string; path: string; chain: string[] }[]): Promise<void>;
 
-  /**
-   * Copies disks to `target` files as of one moment. `bitmap`: only what changed since the backup that made it; a new
-   * bitmap `next` begins at that moment. Progress in bytes.
-   */
-  backup(id: string, options: BackupOptions): Promise<{ bytes: number }>;
+  /** Its disks, to be copied. `idle`: it does not run; nobody may start it until this is disposed of. */
+  blocks(id: string, idle?: MachineHardware): Promise<MachineBlocks>;
 
   /** Moves the running guest into a new QEMU process on this host (a newer QEMU, other options). */
   migrate(id: string, signal: AbortSignal): Promise<{ pausedMs: number }>;
@@ -187,12 +184,43 @@ export interface MachineInfo {
   }[];
 }
 
-export interface BackupOptions {
-  disks: { target: string; file: string /** Absent: everything. */; bitmap?: string }[];
+/** The block devices of a machine that runs, or of one that does not. Disposing of it gives back what was opened for it. */
+export interface MachineBlocks extends AsyncDisposable {
+  /** Those that backups made. A disk whose changes nobody can keep track of (raw, read-only) has none. */
+  bitmaps(): Promise<DirtyBitmap[]>;
+  /** Copies disks to `file`s as of one moment, at which a bitmap `next` begins on each disk that can have one. All or nothing. */
+  copy(options: BlockCopy): Promise<{ heldMs: number }>;
+  removeBitmaps(names: string[]): Promise<void>;
+  /** Ends what a daemon that died left of a copy: its jobs and its files' nodes. */
+  abandon(): Promise<void>;
+}
+
+export interface DirtyBitmap {
+  target: string;
+  name: string;
+  /** It has every change since it was made. Not so when whoever had the disk open was killed. */
+  whole: boolean;
+}
+
+export interface BlockCopy {
+  /** `target` may be `nvram`, too. */
+  disks: {
+    target: string;
+    /** An empty file on the host; becomes qcow2. */
+    file: string;
+    /** bytes */
+    size: number;
+    /** Only what changed since that bitmap began, in an image that stands on the file `backing` (as its header shall say). */
+    since?: { bitmap: string; backing: string };
+    /** Whether `next` begins on it. */
+    track: boolean;
+  }[];
   next: string;
-  quiesce: boolean;
+  /** Bytes. */
   onProgress(done: number, total: number): void;
   signal: AbortSignal;
+  /** The guest's file systems are frozen by its agent for the moment at which it begins. Throws `guestAgentMissing`. */
+  quiesce: boolean;
 }
 
 export interface MachineFiles {

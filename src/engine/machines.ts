@@ -110,9 +110,17 @@ export interface MachineCloneOptions {
 /** A backup repository is a directory of the host: a manifest with checksums and qcow2 files, each standing on the one before. */
 export interface MachineBackups {
   take(id: string, options: BackupRequest): Promise<BackupRecord & { movedBytes: number; pausedMs: number }>;
-  list(repository: string): Promise<BackupRecord[]>;
-  /** Reads every byte and compares. Throws `damagedBackup` with the file. */
-  verify(repository: string, backup: string, signal: AbortSignal): Promise<void>;
+  /** Oldest first; and those that cannot be read, with the file that is wrong. */
+  list(repository: string): Promise<{ backups: BackupRecord[]; damaged: DamagedBackup[] }>;
+  /**
+   * Reads every byte of it and of those that it stands on, and compares. Throws `damagedBackup` with the file. Here and below a
+   * backup is its id, the beginning of that, or a machine's name: its newest.
+   */
+  verify(
+    repository: string,
+    backup: string,
+    options: { signal: AbortSignal; onProgress?(done: number, total: number): void },
+  ): Promise<{ backups: string[]; bytes: number }>;
   /** A new machine. */
   restore(
     repository: string,
@@ -120,7 +128,19 @@ export interface MachineBackups {
     options: { name?: string; signal: AbortSignal; onProgress?(done: number, total: number): void },
   ): Promise<{ id: string; warnings: string[] }>;
   /** Throws `conflict` when later ones stand on it, unless `dependents`. */
-  remove(repository: string, backup: string, options: { dependents: boolean }): Promise<void>;
+  remove(
+    repository: string,
+    backup: string,
+    options: { dependents: boolean },
+  ): Promise<{ removed: string[] }>;
+  /** Of a machine's backups, by its name or id, the newest `keep` stay, and what they stand on. */
+  prune(repository: string, machine: string, options: { keep: number }): Promise<{ removed: string[] }>;
+}
+
+export interface DamagedBackup {
+  id: string;
+  file: string;
+  why: string;
 }
 
 export interface BackupRequest {
@@ -137,6 +157,8 @@ export interface BackupRecord {
   machine: { id: string; name: string };
   createdAt: string;
   mode: 'full' | 'incremental';
+  /** Why it is a full one although an increment was wanted. */
+  reason?: string;
   parent?: string;
   quiesced: boolean;
   disks: { target: string; virtual: number; bytes: number }[];

@@ -68,6 +68,11 @@ export interface ImportOptions {
   /** A host path, or bytes that come. */
   source: string | Readable;
   format: ForeignFormat;
+  /**
+   * A qcow2 source may stand on these, nearest first, qcow2 all of them: what its headers say of backing files is not
+   * followed. The caller has checked them (backups). Absent: it must stand on nothing.
+   */
+  chain?: string[];
   /** `sha256:…` or `sha512:…` of the source. */
   digest?: string;
   /** Grown to that. */
