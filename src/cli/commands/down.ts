@@ -7,7 +7,7 @@ import type { Context } from '../context.ts';
 import { contextName, removeDockerContext } from '../engine/docker-context.ts';
 import { engineFlags, type EnginePlace, enginePlace } from '../engine/options.ts';
 import { daemonPid, hasEnded } from '../engine/process.ts';
-import { purgeHost, removeEverything } from '../engine/purge.ts';
+import { makeRoom, purgeHost, removeEverything } from '../engine/purge.ts';
 import { hasSystemd, systemctl, unitIsActive } from '../engine/systemd.ts';
 import { answers } from '../engine/background.ts';
 import { Failure } from '../failure.ts';
@@ -48,6 +48,7 @@ export const command = defineCommand({
         throw new Failure('the engine must run to take everything away cleanly', {
           hint: 'start it: isle up',
         });
+      await makeRoom(place);
       await withSpinner(err, 'removing everything', removeEverything(client));
     }
     const left = responds ? await workloads(client) : [];

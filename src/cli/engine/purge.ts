@@ -33,6 +33,14 @@ async function gone(removal: Promise<void>): Promise<void> {
   }
 }
 
+/**
+ * What Isle can make again, first: the engine cannot record that something is gone while the disk is full. A guest that
+ * still runs holds the files it was booted from.
+ */
+export async function makeRoom(place: EnginePlace): Promise<void> {
+  await rm(join(place.dataRoot, 'guest'), { recursive: true, force: true });
+}
+
 /** Removes what a stopped engine leaves on purpose for its successor: bridge, rules, cgroups, namespaces, both roots. */
 export async function purgeHost(place: EnginePlace): Promise<void> {
   // A name that could mean anything else would be a command line of its own.
