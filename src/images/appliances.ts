@@ -7,17 +7,23 @@ export interface Appliances {
   /**
    * Looks at a file or directory of the user's. `hint`: what the user says that it is; absent: by name and content of the
    * *description* (a bare disk needs its suffix or a hint). Throws `invalidAppliance` with what is wrong and where, and for
-   * checksums that do not match.
+   * checksums that do not match (those of disks: {@link Appliance.disk}, which reads them anyway).
    */
-  read(path: string, options?: { hint?: ApplianceFormat; signal?: AbortSignal }): Promise<Appliance>;
-  /** Writes it whole or not at all: `target` appears when it is complete. Disks are files in `disks`, in the order of `machine.disks`. */
+  read(path: string, options?: { hint?: ApplianceHint; signal?: AbortSignal }): Promise<Appliance>;
+  /**
+   * Writes an OVA whole or not at all: `target` appears when it is complete. `disks`: stream-optimised VMDKs, one for each of
+   * `machine.disks` that is no CD drive, in that order.
+   */
   write(
     target: string,
-    format: ApplianceFormat,
-    appliance: ApplianceMachine,
+    machine: ApplianceMachine,
     disks: ApplianceDiskFile[],
+    options?: { signal?: AbortSignal; onProgress?(done: number, total: number): void },
   ): Promise<void>;
 }
+
+/** What the user says that a file is: of a disk, its format. */
+export type ApplianceHint = ApplianceFormat | ApplianceDiskFile['format'];
 
 export type ApplianceFormat =
   | 'ova'
