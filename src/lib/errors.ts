@@ -105,6 +105,9 @@ export const catalogue = {
   noSuchSnapshot: [404, 'there is no root file system for container {id}: it was removed or never made'],
   noSuchSaved: [404, 'container {id} has no snapshot "{name}": see "isle snapshot ls"'],
   savedNameInUse: [409, 'container {id} has a snapshot "{name}" already: remove it or take another name'],
+  noSuchDisk: [404, 'there is no disk {id}: see "isle vm vol-list"'],
+  noSuchDiskSnapshot: [404, 'disk {id} has no snapshot "{name}"'],
+  invalidDisk: [400, 'the disk image cannot be used: {why}'],
   noSuchVolume: [404, 'get {name}: no such volume'],
   idMapUnsupported: [
     400,

@@ -19,6 +19,12 @@ export interface Disks {
    */
   clone(id: string, source: string, options: { linked: boolean; snapshot?: string }): Promise<Disk>;
 
+  /**
+   * Linked clones of several disks as of one moment, all or nothing. `pivot` for sources on which a machine runs: it is given an
+   * empty file over each source's present one and has the machine write there from now on (`MachineControl.pivotDisks`).
+   */
+  cloneLinked(clones: readonly LinkedClone[], pivot?: PivotDisks): Promise<Disk[]>;
+
   get(id: string): Disk;
   list(): Disk[];
   /** Bytes as they are now. */
@@ -43,7 +49,10 @@ export interface Disks {
   claim(id: string, owner: string): void;
   release(id: string, owner: string): void;
 
-  /** After a restart: drops what was half made. `known`: ids that machines have. */
+  /**
+   * After a restart: drops what was half made, and what was made for a machine that was never acknowledged; ends the claims
+   * of machines that are gone. `known`: ids that machines have.
+   */
   recover(known: ReadonlySet<string>): Promise<void>;
 }
 
@@ -63,6 +72,13 @@ export interface Disk {
   owner?: string;
   snapshots: string[];
 }
+
+export interface LinkedClone {
+  id: string;
+  source: string;
+}
+
+export type PivotDisks = (overlays: { source: string; path: string; chain: string[] }[]) => Promise<void>;
 
 export interface ImportOptions {
   /** A host path, or bytes that come. */
