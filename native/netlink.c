@@ -8,6 +8,9 @@
  */
 #include "isle.h"
 #include <arpa/inet.h>
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/netlink.h>
 #include <net/if.h>
@@ -18,7 +21,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-enum step { ENTER = 1, CREATE, HOST, INNER, NETLINK, WRITE, SOCKET, REMOVE, TARGET, TAP };
+enum step { ENTER = 1, CREATE, HOST, INNER, NETLINK, WRITE, SOCKET, REMOVE, TARGET, TAP, PACKET };
 enum patch { PATCH_INNER_FD = 1, PATCH_IFINDEX };
 enum { MAX_SOCKETS = 4096, RECEIVE_BYTES = 64 * 1024, MAX_RESULT = 64 * 1024 * 1024 };
 
@@ -331,6 +334,39 @@ static int step_socket(struct job *job) {
   return append(job, result, sizeof result);
 }
 
+/*
+ * A packet socket that gets the frames coming in by a link that its filter (an array of struct sock_filter) takes,
+ * before any rule sees them. It is bound last, so that it never gets another.
+ */
+static int step_packet(struct job *job) {
+  char name[IF_NAMESIZE];
+  const char *data;
+  size_t size;
+  if (text(job, name, sizeof name) || bytes(job, &data, &size)) return -1;
+  snprintf(job->detail, sizeof job->detail, "packets of %s", name);
+  if (size % sizeof(struct sock_filter) || size > BPF_MAXINSNS * sizeof(struct sock_filter)) return fail(EBADMSG);
+  if (job->socket_count == MAX_SOCKETS) return fail(EMFILE);
+  struct sock_filter *code = malloc(size + 1);
+  if (!code) return fail(ENOMEM);
+  memcpy(code, data, size);
+  struct sock_fprog filter = {.len = (unsigned short)(size / sizeof *code), .filter = code};
+  struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
+  address.sll_ifindex = (int)if_nametoindex(name);
+  int on = 1, fd = address.sll_ifindex ? socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) : -1;
+  int result = -1;
+  if (fd >= 0) {
+    job->sockets[job->socket_count++] = fd;
+    result = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+    if (!result) result = setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on);
+    if (!result) result = bind(fd, (const void *)&address, sizeof address);
+  }
+  int error = errno;
+  free(code);
+  if (result) return fail(error);
+  uint32_t answer[3] = {8, (uint32_t)fd, 0};
+  return append(job, answer, sizeof answer);
+}
+
 static int run_step(struct job *job) {
   uint32_t step;
   if (word(job, &step)) return -1;
@@ -345,6 +381,7 @@ static int run_step(struct job *job) {
     case REMOVE: return step_remove(job);
     case TARGET: return step_target(job);
     case TAP: return step_tap(job);
+    case PACKET: return step_packet(job);
   }
   return fail(EBADMSG);
 }

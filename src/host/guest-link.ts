@@ -35,14 +35,23 @@ export interface WiredLink extends GuestLink {
   tap: string;
 }
 
+export interface WiringOptions {
+  owner: number;
+  /**
+   * The guest is not told its addresses, but asks for them by DHCP and router solicitations, as any system does: see
+   * `openGuestServices`. It may have a link-local address that it chose itself.
+   */
+  configuresItself?: boolean;
+}
+
 /**
  * Gives the pod's network to a guest, whose monitor runs as the host user `owner`: for each interface a tap, to which
  * all of its frames go (guest-rules.ts), and the namespace itself keeps no address. Between the network's attach and the
  * VM's start; again, and after a crash half-way, it finds what it did. Throws `unavailable` without /dev/net/tun.
  */
-export async function wireGuest(netnsPath: string, { owner }: { owner: number }): Promise<WiredLink[]> {
+export async function wireGuest(netnsPath: string, options: WiringOptions): Promise<WiredLink[]> {
   const pod = await readPodLinks(netnsPath);
-  const wires = planWires(pod, owner);
+  const wires = planWires(pod, options);
   const isFresh = pod.taps.every(({ record }) => record.link === undefined);
   await using undo = new Rollback();
   if (isFresh) undo.add('wiring', () => unwireGuest(netnsPath));
@@ -68,6 +77,21 @@ export async function unwireGuest(netnsPath: string): Promise<void> {
     )
     .run();
   failpoint('guest.unwire.after');
+}
+
+/** Of a network that the pod is about to leave: its tap, which nobody has open any more. None is fine. */
+export async function removeTap(netnsPath: string, link: string): Promise<void> {
+  const pod = await readPodLinks(netnsPath);
+  const taps = pod.taps.filter(({ record }) => record.link === link);
+  failpoint('guest.untap.before');
+  await new NetworkJob()
+    .enter(netnsPath)
+    .route(
+      taps.map(({ name }) => deleteLink(name)),
+      { tolerate: true },
+    )
+    .run();
+  failpoint('guest.untap.after');
 }
 
 /** The address of the network card of a guest that is booted before it has a network. */

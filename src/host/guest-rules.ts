@@ -8,6 +8,7 @@ import {
   be16,
   field,
   forwardTo,
+  markIs,
   nfMessage,
   protocolIs,
   verdict,
@@ -24,7 +25,12 @@ export interface GuestPort {
   addresses: Buffer[];
   /** From which address it asks the resolver, if it does by this link. */
   resolverClient?: Buffer;
+  /** It asks for its configuration (DHCP, router advertisements): the namespace alone answers, see guest-services.ts. */
+  configuresItself?: boolean;
 }
+
+/** What guest-services.ts takes for the namespace itself carries it. */
+export const serviceMark = Buffer.from('ISLE');
 
 /**
  * Rules of a pod's namespace whose network belongs to a guest. Frames go from the one link straight out by the other,
@@ -35,7 +41,8 @@ export interface GuestPort {
  * - Only IPv4, ARP and IPv6 pass, untagged: nothing that a bridge itself would act on.
  * - The one thing for the namespace is a question to the resolver.
  *
- * What comes to the guest has no loopback address: the guest takes the resolver's answers from one.
+ * What comes to the guest has no loopback address: the guest takes the resolver's answers from one. A guest that configures
+ * itself neither hears nor is heard when it speaks of that with anybody but the namespace.
  *
  * @param replace such rules of before. Ten milliseconds, which the kernel waits before it lets go of a table.
  */
@@ -48,7 +55,12 @@ export function guestRules(ports: readonly GuestPort[], replace: boolean): Messa
     create,
     ...ports.flatMap((port) => [
       ...chain(port.link, toGuest(port)),
-      ...chain(port.tap, [...fromGuest4(port), ...fromGuest6(port)]),
+      ...chain(port.tap, [
+        [...etherFrom(port.mac, false), verdict('drop')],
+        ...ofConfiguration(port),
+        ...fromGuest4(port),
+        ...fromGuest6(port),
+      ]),
     ]),
   ]);
 }
@@ -66,15 +78,54 @@ const etherFrom = (mac: Buffer, equal = true): Rule => field('link', 6, mac, equ
 const ipFrom = (address: Buffer): Rule => field('network', address.length === 4 ? 12 : 8, address);
 const ETHER = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd };
 const PROTOCOL = { tcp: 6, udp: 17, icmp6: 58 };
-const ICMP6 = { routerAdvertisement: 134, neighbourAdvertisement: 136, redirect: 137 };
+const ICMP6 = {
+  routerSolicitation: 133,
+  routerAdvertisement: 134,
+  neighbourAdvertisement: 136,
+  redirect: 137,
+};
+const DHCP = { server: be16(67), client: be16(68), server6: be16(547), client6: be16(546) };
 
-function toGuest({ tap }: GuestPort): Rule[] {
+const udp = (type: number, at: 'from' | 'to', port: Buffer): Rule => [
+  ...etherType(type),
+  ...protocolIs(PROTOCOL.udp),
+  ...field('transport', at === 'from' ? 0 : 2, port),
+];
+const icmp6 = (type: number): Rule => [
+  ...etherType(ETHER.ipv6),
+  ...protocolIs(PROTOCOL.icmp6),
+  ...field('transport', 0, Buffer.from([type])),
+];
+
+function toGuest({ tap, configuresItself }: GuestPort): Rule[] {
   const loopback = Buffer.from([127]);
+  const offers = configuresItself
+    ? [
+        udp(ETHER.ipv4, 'to', DHCP.client),
+        udp(ETHER.ipv6, 'to', DHCP.client6),
+        icmp6(ICMP6.routerAdvertisement),
+        icmp6(ICMP6.redirect),
+      ]
+    : [];
   return [
+    ...offers.map((rule) => [...rule, verdict('drop')]),
     [...etherType(ETHER.ipv4), ...field('network', 12, loopback), verdict('drop')],
     [...etherType(ETHER.ipv4), ...field('network', 16, loopback), verdict('drop')],
     ...[ETHER.ipv4, ETHER.arp, ETHER.ipv6].map((type) => [...etherType(type), ...forwardTo(tap)]),
   ];
+}
+
+/** To the namespace itself, or to nobody. */
+function ofConfiguration({ configuresItself }: GuestPort): Rule[] {
+  if (!configuresItself) return [];
+  const nobodys = [
+    udp(ETHER.ipv4, 'to', DHCP.server),
+    udp(ETHER.ipv4, 'from', DHCP.server),
+    udp(ETHER.ipv6, 'to', DHCP.server6),
+    udp(ETHER.ipv6, 'from', DHCP.server6),
+    icmp6(ICMP6.routerSolicitation),
+  ];
+  return [[...markIs(serviceMark), verdict('accept')], ...nobodys.map((rule) => [...rule, verdict('drop')])];
 }
 
 function fromGuest4({ link, mac, addresses, resolverClient }: GuestPort): Rule[] {
@@ -99,7 +150,6 @@ function fromGuest4({ link, mac, addresses, resolverClient }: GuestPort): Rule[]
     ? [PROTOCOL.udp, PROTOCOL.tcp].map((protocol) => isQuestion(resolverClient, protocol))
     : [];
   return [
-    [...etherFrom(mac, false), verdict('drop')],
     ...asked,
     [...etherType(ETHER.ipv4), ...field('network', 16, Buffer.from([127])), verdict('drop')],
     ...own.map((address) => [...etherType(ETHER.ipv4), ...ipFrom(address), ...forwardTo(link)]),
@@ -108,24 +158,24 @@ function fromGuest4({ link, mac, addresses, resolverClient }: GuestPort): Rule[]
   ];
 }
 
-function fromGuest6({ link, mac, addresses }: GuestPort): Rule[] {
+function fromGuest6({ link, mac, addresses, configuresItself }: GuestPort): Rule[] {
   const given = addresses.filter((address) => address.length === 16);
   if (given.length === 0) return [];
   const own = [...given, linkLocal(mac)];
-  const icmp = (type: number): Rule => [
-    ...etherType(ETHER.ipv6),
-    ...protocolIs(PROTOCOL.icmp6),
-    ...field('transport', 0, Buffer.from([type])),
-  ];
+  const chosen = configuresItself ? chosenAddress : undefined;
   return [
-    [...icmp(ICMP6.routerAdvertisement), verdict('drop')],
-    [...icmp(ICMP6.redirect), verdict('drop')],
+    [...icmp6(ICMP6.routerAdvertisement), verdict('drop')],
+    [...icmp6(ICMP6.redirect), verdict('drop')],
+    ...(chosen
+      ? [[...icmp6(ICMP6.neighbourAdvertisement), ...chosen('transport', 8), ...forwardTo(link)]]
+      : []),
     [
-      ...icmp(ICMP6.neighbourAdvertisement),
+      ...icmp6(ICMP6.neighbourAdvertisement),
       ...own.flatMap((address) => field('transport', 8, address, false)),
       verdict('drop'),
     ],
     ...own.map((address) => [...etherType(ETHER.ipv6), ...ipFrom(address), ...forwardTo(link)]),
+    ...(chosen ? [[...etherType(ETHER.ipv6), ...chosen('network', 8), ...forwardTo(link)]] : []),
     [
       ...etherType(ETHER.ipv6),
       ...ipFrom(Buffer.alloc(16)),
@@ -133,6 +183,15 @@ function fromGuest6({ link, mac, addresses }: GuestPort): Rule[] {
       ...forwardTo(link),
     ],
   ];
+}
+
+/**
+ * A link-local address that a station chose at random, as many systems do (RFC 7217): none that is made of a neighbour's
+ * Ethernet address, as the network's router's is.
+ */
+function chosenAddress(header: 'network' | 'transport', offset: number): Rule {
+  const prefix = Buffer.from('fe80000000000000', 'hex');
+  return [...field(header, offset, prefix), ...field(header, offset + 11, Buffer.from([0xff, 0xfe]), false)];
 }
 
 /** The address a station gives itself (RFC 4291, appendix A). */

@@ -14,28 +14,40 @@ export interface Wire {
   record: GuestRecord;
   /** The tap is to be made, or given to another owner. */
   make: boolean;
-  /** The guest asks the resolver by it. */
+  /** The guest asks the resolver by it, at a loopback address. */
   resolves: boolean;
+  /** The guest asks for its configuration by it. */
+  configuresItself: boolean;
 }
 
-export function planWires(pod: PodLinks, owner: number): Wire[] {
+export function planWires(
+  pod: PodLinks,
+  { owner, configuresItself = false }: { owner: number; configuresItself?: boolean },
+): Wire[] {
   const used = new Set(pod.taps.map(({ name }) => name));
   const spare = pod.taps.filter(({ record }) => record.link === undefined && record.owner === owner);
   const resolving = pod.cables.find(({ name, index }) => hasIpv4(pod, name, index)) ?? pod.cables[0];
   return pod.cables.map((link) => {
-    const resolves = link === resolving;
+    const resolves = link === resolving && !configuresItself;
     const done = pod.taps.find(({ record }) => record.link === link.name);
     if (done) {
       const make = done.record.owner !== owner;
-      return { link, tap: done.name, record: { ...done.record, owner }, make, resolves };
+      return { link, tap: done.name, record: { ...done.record, owner }, make, resolves, configuresItself };
     }
     const record = recordOf(link, pod, owner);
     const taken = spare.shift();
     if (taken)
-      return { link, tap: taken.name, record: { ...record, ...booted(taken.record) }, make: false, resolves };
+      return {
+        link,
+        tap: taken.name,
+        record: { ...record, ...booted(taken.record) },
+        make: false,
+        resolves,
+        configuresItself,
+      };
     const tap = freeName(used);
     used.add(tap);
-    return { link, tap, record, make: true, resolves };
+    return { link, tap, record, make: true, resolves, configuresItself };
   });
 }
 
@@ -73,15 +85,16 @@ export function wiring(
   return job;
 }
 
-function takeOver(job: NetworkJob, { link, tap }: Wire, pod: PodLinks): void {
+function takeOver(job: NetworkJob, { link, tap, configuresItself }: Wire, pod: PodLinks): void {
   const own = pod.addresses.filter((address) => address.link === link.index);
   job.write(`/proc/sys/net/ipv6/conf/${link.name}/disable_ipv6`, '1', { optional: true });
-  job.write(`/proc/sys/net/ipv6/conf/${tap}/disable_ipv6`, '1', { optional: true });
+  // The services of a guest that configures itself (guest-services.ts) are there by IPv6, too.
+  if (!configuresItself) job.write(`/proc/sys/net/ipv6/conf/${tap}/disable_ipv6`, '1', { optional: true });
   // Those of IPv6 went with it.
   const ipv4 = own.filter(({ address }) => address.length === 4);
   job.route([
     ...ipv4.map(({ address, prefixLength }) => deleteAddress(link.name, address, prefixLength)),
-    setLink(tap, { up: true, mtu: link.mtu, mac: resolverMac(link) }),
+    setLink(tap, { up: true, mtu: link.mtu, mac: tapMac(link.mac) }),
   ]);
 }
 
@@ -95,13 +108,14 @@ function leadToResolver(job: NetworkJob, { link, tap, record }: Wire): void {
   ]);
 }
 
-function portOf({ link, tap, record, resolves }: Wire): GuestPort {
+function portOf({ link, tap, record, resolves, configuresItself }: Wire): GuestPort {
   return {
     link: link.name,
     tap,
     mac: macBytes(link.mac),
     addresses: record.addresses.map(({ address }) => address),
     resolverClient: resolves ? resolverClient(record) : undefined,
+    configuresItself,
   };
 }
 
@@ -137,7 +151,7 @@ function addResolver(guest: GuestLink, link: Link, record: GuestRecord): void {
   if (client === formatAddress(lonelyClient)) guest.addresses.push(`${client}/32`);
   guest.sysctls[`ipv4/conf/${link.name}/route_localnet`] = '1';
   guest.routes.push({ destination: `${RESOLVER_ADDRESS}/32`, table: LOCAL_TABLE });
-  guest.neighbours.push({ address: RESOLVER_ADDRESS, macAddress: macText(resolverMac(link)) });
+  guest.neighbours.push({ address: RESOLVER_ADDRESS, macAddress: macText(tapMac(link.mac)) });
 }
 
 /** The address of a guest on networks of IPv6 alone, towards the resolver and nobody else. */
@@ -148,13 +162,13 @@ function resolverClient({ addresses }: GuestRecord): Buffer {
 }
 
 /** The namespace's own address on the tap: the guest's with another bit set, so that it is none of its neighbours'. */
-function resolverMac({ mac }: Link): Buffer {
+export function tapMac(mac: string): Buffer {
   const bytes = macBytes(mac);
   bytes[0]! ^= 4;
   return bytes;
 }
 
-function macBytes(text: string): Buffer {
+export function macBytes(text: string): Buffer {
   return Buffer.from(text.replaceAll(':', ''), 'hex');
 }
 

@@ -104,6 +104,15 @@ export class NetworkJob {
     );
   }
 
+  /**
+   * A socket that gets and sends whole frames at a link of the current namespace; of what comes in, what `filter` takes
+   * (classic BPF, instructions of 8 bytes), before any rule of nftables sees it.
+   */
+  packets(link: string, filter: Buffer): this {
+    this.#outputs.push('socket');
+    return this.#step(11, string(link), data(filter));
+  }
+
   /** A netlink socket of the current namespace that gets notifications; `groups` is a bit mask. */
   listenNetlink(protocol: number, groups: number): this {
     this.#outputs.push('socket');

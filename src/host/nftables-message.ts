@@ -62,6 +62,17 @@ export function forwardTo(link: string): Attribute[] {
   ];
 }
 
+/** For the frame alone: what it is to the kernel's own stack, or a mark that later chains find. */
+export function setMeta(key: 'mark' | 'packetType', value: Buffer): Attribute[] {
+  return [load(1, value), expression('meta', [be32(2, META[key]), be32(3, 1)])];
+}
+
+export function markIs(value: Buffer): Attribute[] {
+  return [expression('meta', [be32(2, META.mark), be32(1, 1)]), compare(value)];
+}
+
+const META = { mark: 3, packetType: 19 };
+
 /** Register 1 equals `value`, or does not. */
 function compare(value: Buffer, equal = true): Attribute {
   return expression('cmp', [be32(1, 1), be32(2, equal ? 0 : 1), nested(3, [bytes(1, value)])]);

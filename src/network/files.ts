@@ -42,11 +42,16 @@ export function needsResolver(pod: StoredPod, { config, host }: FileContext): bo
   return connected && !chosen && host.reachable.length === 0 && host.nameservers.length > 0;
 }
 
+/** The domains that names without a dot are looked for in. */
+export function searchDomains({ request }: StoredPod, { config, host }: FileContext): string[] {
+  const asked = request.dnsSearch.length > 0 ? request.dnsSearch : (config.dnsSearch ?? host.search);
+  return asked.includes('.') ? [] : asked;
+}
+
 function renderResolvConf(pod: StoredPod, context: FileContext): string {
   const { config, host } = context;
   const { request } = pod;
-  const asked = request.dnsSearch.length > 0 ? request.dnsSearch : (config.dnsSearch ?? host.search);
-  const search = asked.includes('.') ? [] : asked;
+  const search = searchDomains(pod, context);
   const options = request.dnsOptions.length > 0 ? request.dnsOptions : (config.dnsOptions ?? host.options);
   if (needsResolver(pod, context)) {
     // Single-label names are names of the network: they are asked for as they are.

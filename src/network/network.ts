@@ -25,6 +25,13 @@ export interface Network {
   disconnect(podId: string, networkId: string): Promise<void>;
 
   /**
+   * The pod's network belongs to a guest that configures itself (its runtime has wired it: `wireGuest`): from now on, and after
+   * restarts, it is told its addresses, routers and names by DHCP and router advertisements. Again after the pod joined
+   * or left a network and its guest has, or has no more, a card for it. Idempotent.
+   */
+  serveGuest(podId: string): Promise<void>;
+
+  /**
    * Takes everything `attach` gave away again; idempotent. The kernel's part of it goes on in the background: until
    * it is done nobody else gets the pod's ports and addresses.
    */

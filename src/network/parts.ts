@@ -9,6 +9,7 @@ import { Resolver } from './dns/resolver.ts';
 import type { Upstream } from './dns/upstream.ts';
 import { upstreamServers, type FileContext } from './files.ts';
 import { Firewall } from './firewall.ts';
+import { Guests } from './guests.ts';
 import { HostResolver } from './host-resolver.ts';
 import { Networks } from './networks.ts';
 import { PodResolvers } from './pod-resolvers.ts';
@@ -37,6 +38,7 @@ export interface Parts {
   firewall: Firewall;
   ports: Ports;
   resolver: Resolver;
+  guests: Guests;
   slots: Slots;
   withdrawals: Withdrawals;
   pods: Pods;
@@ -55,6 +57,7 @@ export function createParts(options: PartsOptions): Parts {
   const withdrawals = new Withdrawals({ networks, firewall, ports, directory, log });
   const publisher = new Publisher({ records, networks, firewall, ports, withdrawals, host });
   const resolvers = new PodResolvers({ records, resolver, fileContext, directory });
+  const guests = new Guests({ networks, resolver, fileContext, directory, log });
   const pods = new Pods({
     records,
     networks,
@@ -63,6 +66,7 @@ export function createParts(options: PartsOptions): Parts {
     names,
     resolver,
     resolvers,
+    guests,
     slots,
     withdrawals,
     fileContext,
@@ -70,7 +74,7 @@ export function createParts(options: PartsOptions): Parts {
     instance,
     host,
   });
-  return { records, networks, firewall, ports, resolver, slots, withdrawals, pods };
+  return { records, networks, firewall, ports, resolver, guests, slots, withdrawals, pods };
 }
 
 function contextOf(networks: Networks, config: NetworkConfig): () => FileContext {
@@ -104,6 +108,10 @@ function createResolver({
       const pod = records.pods.get(podId);
       const leadsOut = pod?.endpoints.some(({ networkId }) => !networks.find(networkId)?.record.internal);
       return pod && leadsOut ? upstreamsOf(pod, fileContext(), directory) : [];
+    },
+    domainOf: (podId) => {
+      const pod = records.pods.get(podId);
+      return pod?.guest ? pod.request.domainname : '';
     },
     inSubnet: (networkId, address) => {
       const network = networks.find(networkId);

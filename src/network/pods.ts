@@ -19,6 +19,7 @@ import {
   releaseEndpoint,
   targetOf,
 } from './endpoints.ts';
+import type { Guests } from './guests.ts';
 import { renderFiles, type FileContext } from './files.ts';
 import type { Slot } from './namespace-pool.ts';
 import type { AttachRequest, Attachment, Endpoint, InterfaceStats } from './network.ts';
@@ -38,6 +39,7 @@ export interface PodsOptions {
   names: Names;
   resolver: Resolver;
   resolvers: PodResolvers;
+  guests: Guests;
   slots: Slots;
   withdrawals: Withdrawals;
   /** What the pods' files are made from, as it is now. */
@@ -108,8 +110,9 @@ export class Pods {
     failpoint('network.connect.before');
     const job = new NetworkJob().enter(join(directory, pod.namespace));
     layCable(job, cableOf(network, endpoint, host.mtu));
+    // A guest has the other interfaces' addresses: it is told of its routes by DHCP.
     for (const { interfaceName, gateway } of defaultRoutes(next.endpoints))
-      routeThrough(job, interfaceName, [gateway]);
+      if (!pod.guest || interfaceName === endpoint.interfaceName) routeThrough(job, interfaceName, [gateway]);
     undo.add('cable', () =>
       new NetworkJob().route([deleteLink(endpoint.hostLink)], { tolerate: true }).run(),
     );
@@ -150,17 +153,26 @@ export class Pods {
     if (hostLink === '') return;
     const job = new NetworkJob().route([deleteLink(hostLink)], { tolerate: true });
     job.enter(join(this.#options.directory, pod.namespace));
-    for (const { interfaceName, gateway } of defaultRoutes(pod.endpoints))
+    for (const { interfaceName, gateway } of pod.guest ? [] : defaultRoutes(pod.endpoints))
       routeThrough(job, interfaceName, [gateway]);
     await job.run();
   }
 
+  async serveGuest(podId: string): Promise<void> {
+    const { records, guests } = this.#options;
+    const pod = this.#get(podId);
+    if (pod.namespace === '') return;
+    if (!pod.guest) records.pods.put(podId, { ...pod, guest: true });
+    await guests.serve(podId, () => records.pods.get(podId));
+  }
+
   /** The pod is gone when this resolves; what the kernel has of it goes in the background. */
   async detach(podId: string): Promise<void> {
-    const { records, names, resolver, withdrawals } = this.#options;
+    const { records, names, guests, resolver, withdrawals } = this.#options;
     const pod = records.pods.get(podId);
     if (pod === undefined) return;
     names.delete(podId);
+    guests.stop(podId);
     resolver.stop(podId);
     failpoint('network.forget.before');
     records.pods.delete(podId);
@@ -209,6 +221,7 @@ export class Pods {
     await Promise.all([
       this.#options.resolvers.resume(pod),
       target && pod.ports.length > 0 ? ports.resume(pod.podId, pod.ports, target) : undefined,
+      pod.guest ? this.serveGuest(pod.podId) : undefined,
     ]);
   }
 

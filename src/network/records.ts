@@ -28,6 +28,8 @@ export interface StoredPod {
   ports: PortBinding[];
   /** Where the resolver listens inside. */
   dnsPort?: number;
+  /** Its guest is told its addresses: see `Network.serveGuest`. */
+  guest?: boolean;
 }
 
 /** The tables of this room. Addresses in use are not among them: they follow from the endpoints. */

@@ -106,6 +106,7 @@ class KernelNetwork implements Network {
   connect: Network['connect'] = (podId, networkId, endpoint) =>
     this.#parts.pods.connect(podId, networkId, endpoint);
   disconnect: Network['disconnect'] = (podId, networkId) => this.#parts.pods.disconnect(podId, networkId);
+  serveGuest: Network['serveGuest'] = (podId) => this.#parts.pods.serveGuest(podId);
   detach: Network['detach'] = (podId) => this.#parts.pods.detach(podId);
   attachment: Network['attachment'] = (podId) => this.#parts.pods.attachment(podId);
   stats: Network['stats'] = (podId) => this.#parts.pods.stats(podId);
@@ -140,6 +141,7 @@ class KernelNetwork implements Network {
   async close(): Promise<void> {
     await this.#parts.slots.close();
     await this.#parts.withdrawals.settled();
+    this.#parts.guests.close();
     this.#parts.resolver.close();
     this.#parts.ports.close();
     await this.#parts.firewall.close();

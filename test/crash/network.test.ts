@@ -92,7 +92,7 @@ async function checkGuest(pod: Attachment | undefined): Promise<void> {
   if (pod === undefined) return;
   const [link, ...more] = await wireGuest(pod.netnsPath!, { owner: 1_531_072 });
   const [{ ipv4, macAddress }] = pod.endpoints as [Endpoint];
-  assert.deepEqual(more, []);
+  assert.equal(more.length, pod.endpoints.length - 1);
   assert.equal(link!.macAddress, macAddress);
   assert.deepEqual(link!.addresses, [`${ipv4!.address}/${ipv4!.prefixLength}`]);
   assert.deepEqual(link!.routes[0], { destination: '0.0.0.0/0', gateway: ipv4!.gateway });

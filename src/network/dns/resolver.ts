@@ -1,5 +1,6 @@
 import { createSocket, type RemoteInfo } from 'node:dgram';
 import { createServer, type Socket } from 'node:net';
+import type { Family } from '../../lib/address.ts';
 import type { Logger } from '../../lib/log.ts';
 import { type Names } from './names.ts';
 import {
@@ -24,7 +25,23 @@ export interface ResolverOptions {
   upstreams: (podId: string) => Upstream[];
   /** Whether the address belongs to this network's subnets. */
   inSubnet: (networkId: string, address: string) => boolean;
+  /** '' for none. Names without a dot are asked for in it by guests that know their domain. */
+  domainOf: (podId: string) => string;
   log: Logger;
+}
+
+/** Descriptors. */
+export interface ResolverSockets {
+  udp: number;
+  tcp: number;
+  family?: Family;
+}
+
+interface OpenPod {
+  waiting: number;
+  abort: AbortController;
+  /** By place: closes what is open there. */
+  ends: Map<string, () => void>;
 }
 
 /**
@@ -34,32 +51,46 @@ export interface ResolverOptions {
  */
 export class Resolver {
   readonly #options: ResolverOptions;
-  readonly #open = new Map<string, { waiting: number; abort: AbortController; end(): void }>();
+  readonly #open = new Map<string, OpenPod>();
 
   constructor(options: ResolverOptions) {
     this.#options = options;
   }
 
-  /** Serves the pod on these descriptors, which are the resolver's from now on. */
-  serve(podId: string, sockets: { udp: number; tcp: number }): void {
-    this.stop(podId);
-    const abort = new AbortController();
-    const closeUdp = this.#serveUdp(podId, sockets.udp);
+  /**
+   * Serves the pod on these descriptors, which are the resolver's from now on, instead of those it had `at` that place: its
+   * own, or one of its guest's cards.
+   */
+  serve(podId: string, sockets: ResolverSockets, at = ''): void {
+    this.stop(podId, at);
+    const pod: OpenPod = this.#open.get(podId) ?? {
+      waiting: 0,
+      abort: new AbortController(),
+      ends: new Map(),
+    };
+    this.#open.set(podId, pod);
+    const closeUdp = this.#serveUdp(podId, sockets);
     const closeTcp = this.#serveTcp(podId, sockets.tcp);
-    const end = (): void => {
-      abort.abort();
+    pod.ends.set(at, () => {
       closeUdp();
       closeTcp();
-    };
-    this.#open.set(podId, { waiting: 0, abort, end });
+    });
   }
 
   serves(podId: string): boolean {
-    return this.#open.has(podId);
+    return this.#open.get(podId)?.ends.has('') ?? false;
   }
 
-  stop(podId: string): void {
-    this.#open.get(podId)?.end();
+  /** @param at one place; absent: everywhere. */
+  stop(podId: string, at?: string): void {
+    const pod = this.#open.get(podId);
+    if (pod === undefined) return;
+    for (const place of at === undefined ? pod.ends.keys() : [at]) {
+      pod.ends.get(place)?.();
+      pod.ends.delete(place);
+    }
+    if (pod.ends.size > 0) return;
+    pod.abort.abort();
     this.#open.delete(podId);
   }
 
@@ -67,8 +98,8 @@ export class Resolver {
     for (const podId of this.#open.keys()) this.stop(podId);
   }
 
-  #serveUdp(podId: string, fd: number): () => void {
-    const socket = createSocket('udp4');
+  #serveUdp(podId: string, { udp: fd, family = 'ipv4' }: ResolverSockets): () => void {
+    const socket = createSocket(family === 'ipv4' ? 'udp4' : 'udp6');
     socket.on('error', (err) => this.#options.log.warn({ err, podId }, 'the resolver of a pod failed'));
     let open = true;
     const reply = async (packet: Buffer, client: RemoteInfo): Promise<void> => {
@@ -139,7 +170,7 @@ export class Resolver {
 
   /** Undefined when it is an outside name. */
   #answerHere(podId: string, query: Query, limit: number): Buffer | undefined {
-    const { names, inSubnet } = this.#options;
+    const { names, inSubnet, domainOf } = this.#options;
     const address = reverseAddress(query.name);
     if (address !== undefined) {
       const name = names.reverse(podId, address, (networkId) => inSubnet(networkId, address));
@@ -147,7 +178,11 @@ export class Resolver {
       if (name === '') return answer(query, RCODE.noSuchName, [], limit);
       return answer(query, RCODE.ok, query.type === TYPE.PTR ? [{ type: 'PTR', data: name }] : [], limit);
     }
-    const found = names.lookup(podId, query.name);
+    const suffix = `.${domainOf(podId).toLowerCase()}`;
+    const isInDomain = suffix !== '.' && query.name.toLowerCase().endsWith(suffix);
+    const found =
+      names.lookup(podId, query.name) ??
+      (isInDomain ? names.lookup(podId, query.name.slice(0, -suffix.length)) : undefined);
     if (found === undefined) return undefined;
     // Any other type of a name that is ours: it exists and has none.
     const records: AnswerRecord[] = [];
