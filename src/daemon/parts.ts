@@ -18,6 +18,7 @@ import { createSnapshots } from '../storage/overlay.ts';
 import { createStorageWorkers } from '../storage/storage-workers.ts';
 import { createVolumeFiles } from '../storage/volumes.ts';
 import type { DaemonConfig } from './config.ts';
+import { noAppliances, noDisks } from './missing-parts.ts';
 import { hostReporter } from './host-report.ts';
 import { runtimeOffers } from './runtimes.ts';
 
@@ -49,6 +50,8 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
     snapshots,
     files: createContainerFiles({ ...common, workers }),
     volumeFiles: createVolumeFiles({ ...common, workers }),
+    disks: noDisks(),
+    appliances: noAppliances(),
     readLog,
     defaults: config.containers,
     hostReport: hostReporter(runtimes, config.containers),

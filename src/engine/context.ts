@@ -1,8 +1,10 @@
+import type { Appliances } from '../images/appliances.ts';
 import type { Images } from '../images/images.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Store } from '../lib/table.ts';
 import type { Network } from '../network/network.ts';
 import type { ContainerFiles } from '../storage/archive.ts';
+import type { Disks } from '../storage/disks.ts';
 import type { Snapshots } from '../storage/snapshots.ts';
 import type { VolumeFiles } from '../storage/volumes.ts';
 import type { Background } from './background.ts';
@@ -40,6 +42,8 @@ export interface EngineOptions {
   snapshots: Snapshots;
   files: ContainerFiles;
   volumeFiles: VolumeFiles;
+  disks: Disks;
+  appliances: Appliances;
   readLog: ReadLog;
   defaults: ContainerDefaults;
   debug: boolean;

@@ -4,6 +4,7 @@ import type { Images } from '../images/images.ts';
 import type { Attachment, NetworkRecord, NetworkSpec, InterfaceStats } from '../network/network.ts';
 import type { SavedRoot } from '../storage/snapshots.ts';
 import type { Events } from './events.ts';
+import type { Machines } from './machines.ts';
 import type { Container, ContainerSpec, EndpointSpec, Health, Resources, RestartPolicy } from './model.ts';
 import type { Exit, ExecSession, RuntimeStats, Streams, TerminalSize } from './runtime.ts';
 
@@ -15,6 +16,7 @@ export interface Engine {
   readonly containers: Containers;
   readonly execs: Execs;
   readonly snapshots: ContainerSnapshots;
+  readonly machines: Machines;
   readonly images: Images;
   readonly networks: Networks;
   readonly volumes: Volumes;
@@ -46,6 +48,8 @@ export interface Containers {
     change: { resources: Resources; restartPolicy?: RestartPolicy },
   ): Promise<{ warnings: string[] }>;
   /** What is not said stays. Undefined: it does not start with the engine, unless its restart policy says so. */
+  /** Whether it comes up with the engine (or the host), unless somebody stopped it. */
+  startsWithEngine(id: string): boolean;
   setAutostart(id: string, autostart: Partial<Autostart> | undefined): Promise<void>;
   /** Stops all in the opposite order of their start with the engine, with which they come up again. */
   stopAll(): Promise<void>;

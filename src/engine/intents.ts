@@ -5,10 +5,11 @@ import type { Store, Table } from '../lib/table.ts';
  * records the result. What is left after a crash is undone or finished by `recovery/`.
  */
 export type Intent =
-  | { kind: 'create'; id: string; volumes: string[] }
+  /** `disks`: those of a machine that are made for it. */
+  | { kind: 'create'; id: string; volumes: string[]; disks?: string[] }
   | { kind: 'start'; id: string }
   /** The record is gone; its directories are not yet. */
-  | { kind: 'sweep'; id: string; volumes: string[] }
+  | { kind: 'sweep'; id: string; volumes: string[]; disks?: string[] }
   | { kind: 'volume'; id: string }
   /** Frozen for a moment, to be copied. */
   | { kind: 'hold'; id: string }

@@ -40,6 +40,7 @@ export interface MachineSpec {
   graphics: boolean;
   /** Absent: KVM where it works, else TCG. `kvm` where it does not work for Linux (nested PVM) is for tiny guests. */
   accelerator?: 'kvm' | 'tcg';
+  description?: string;
   /** Where it came from: shown, never used. */
   origin?: string;
   /** Changes with every clone: SMBIOS UUID. */

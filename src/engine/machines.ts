@@ -10,7 +10,11 @@ import type { Container, ContainerSpec } from './model.ts';
  */
 export interface Machines {
   /** Makes the record and every disk, all or nothing. */
-  create(name: string | undefined, request: MachineRequest): Promise<{ id: string; warnings: string[] }>;
+  create(
+    name: string | undefined,
+    request: MachineRequest,
+    work?: MachineWork,
+  ): Promise<{ id: string; warnings: string[] }>;
   get(id: string): Container & { spec: ContainerSpec & { machine: MachineSpec } };
   /** By name. */
   list(): ReturnType<Machines['get']>[];
@@ -29,7 +33,10 @@ export interface Machines {
   discardSaved(id: string): Promise<void>;
   /** What a running machine cannot take up at once is kept for its next start: the answer says which. */
   edit(id: string, change: MachineChange): Promise<{ atNextStart: string[] }>;
-  /** Throws `conflict` naming clones that stand on its disks. `disks` false keeps them in the store, to be used by name later. */
+  /**
+   * Throws `conflict` naming clones that stand on its disks. `disks` false keeps them in the store, to be used by name later.
+   * `containers.remove` does the same: a machine's disks are to it what anonymous volumes are to a container (`volumes`).
+   */
   remove(id: string, options: { force: boolean; disks: boolean }): Promise<void>;
 
   readonly hardware: MachineHardwareChanges;
@@ -47,6 +54,13 @@ export interface Machines {
   display(ticket: string): Promise<Duplex>;
 }
 
+/** How far something that takes long is, and who ends it. */
+export interface MachineWork {
+  /** `what`: a disk's target, or a file. Bytes. */
+  onProgress?(what: string, done: number, total: number): void;
+  signal?: AbortSignal;
+}
+
 /** What `isle vm create` says, checked by the engine: the names, limits, networks and ports of a container, the hardware, and where disks come from. */
 export interface MachineRequest {
   container: Omit<ContainerSpec, 'image' | 'machine'>;
@@ -61,8 +75,9 @@ export type DiskRequest = Omit<MachineDisk, 'diskId' | 'path' | 'target' | 'form
   format?: MachineDisk['format'];
   source:
     | { kind: 'empty'; size: number }
-    /** A file of the user's is copied in; `linked` puts an overlay over a disk of the store. */
+    /** A file of the user's is copied in. */
     | { kind: 'import'; path: string; format: ForeignFormat; digest?: string; size?: number }
+    /** One of the store that no machine has: itself or, `linked`, an overlay over it. */
     | { kind: 'disk'; disk: string; linked: boolean; size?: number }
     /** The user's own file, used where it is. */
     | { kind: 'file'; path: string; format: MachineDisk['format'] };
@@ -70,7 +85,7 @@ export type DiskRequest = Omit<MachineDisk, 'diskId' | 'path' | 'target' | 'form
 
 export type MachineChange = Partial<
   Omit<MachineSpec, 'disks' | 'snapshots' | 'currentSnapshot' | 'saved' | 'uuid' | 'arch'>
-> & { description?: string };
+>;
 
 /** While it runs, and kept; of one that does not run, kept. */
 export interface MachineHardwareChanges {

@@ -13,6 +13,7 @@ import { EventLog } from './event-log.ts';
 import { ExecService } from './execs/service.ts';
 import { defaultArea, IdMaps } from './id-maps.ts';
 import { Intents } from './intents.ts';
+import { MachineService } from './machines/service.ts';
 import { NetworkService } from './networks/service.ts';
 import { KeyedQueue } from './queue.ts';
 import { recover } from './recovery/recover.ts';
@@ -32,6 +33,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     containers: new ContainerService(ctx),
     execs: ctx.execs,
     snapshots: new SnapshotService(ctx),
+    machines: new MachineService(ctx),
     images: withImageEvents(ctx),
     networks: new NetworkService(ctx),
     volumes: ctx.volumes,

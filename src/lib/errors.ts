@@ -47,6 +47,10 @@ export const catalogue = {
   ],
   invalidConfig: [400, '{file}: {message}'],
 
+  // --- engine: virtual machines
+  noSuchMachine: [404, 'No such virtual machine: {id}{hint}'],
+  notForMachines: [409, 'cannot {what} "{name}": it is a virtual machine, {why}'],
+
   // --- images
   noSuchImage: [404, 'No such image: {ref}'],
   invalidLayer: [500, 'failed to register layer: {why}'],

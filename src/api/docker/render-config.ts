@@ -1,5 +1,6 @@
 import type { Container, HealthCheck } from '../../engine/model.ts';
 import type { ApiVersion } from '../http/api-version.ts';
+import { imageTextOf } from './render-container-summary.ts';
 import { portName } from './render-ports.ts';
 import { renderVolumes } from './render-mounts.ts';
 
@@ -23,7 +24,7 @@ export function renderConfig(container: Container, version: ApiVersion): object 
     Env: spec.env,
     ...(spec.command && { Cmd: spec.command }),
     ...renderHealthcheck(spec.healthcheck ?? container.healthcheck),
-    Image: spec.image,
+    Image: imageTextOf(container),
     Volumes: renderVolumes(container),
     WorkingDir: spec.workingDir,
     // Left out when there is none: an empty list would mean "reset" to whoever sends it back.

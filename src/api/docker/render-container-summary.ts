@@ -10,15 +10,15 @@ export function renderContainerSummary(
   lookup: NetworkLookup,
   size: { rw: number; root: number } | undefined,
 ): object {
-  const { state, process, spec } = container;
+  const { state, spec } = container;
   return {
     Id: container.id,
     Names: [`/${container.name}`],
-    Image: spec.image,
+    Image: imageTextOf(container),
     ImageID: container.imageId,
     ...(container.imageManifest &&
       lookup.version >= 48 && { ImageManifestDescriptor: container.imageManifest }),
-    Command: [process.path, ...process.args].join(' '),
+    Command: commandTextOf(container),
     Created: Math.floor(Date.parse(container.createdAt) / 1000),
     Ports: renderPortList(container.exposedPorts, lookup.attachment(container.id)?.ports ?? []),
     ...(size && { SizeRw: size.rw, SizeRootFs: size.root }),
@@ -38,6 +38,18 @@ export function renderContainerSummary(
     NetworkSettings: { Networks: renderEndpoints(container, lookup) },
     Mounts: container.mounts.map(renderMountPoint),
   };
+}
+
+/** A virtual machine has none: what is on its disks, as far as that was said. */
+export function imageTextOf({ spec }: Pick<Container, 'spec'>): string {
+  return spec.machine ? (spec.machine.osVariant ?? '-') : spec.image;
+}
+
+/** What a virtual machine has instead of a command is its hardware. */
+function commandTextOf({ process, spec }: Container): string {
+  if (!spec.machine) return [process.path, ...process.args].join(' ');
+  const { type, vcpus, memory } = spec.machine;
+  return `${type}, ${vcpus} CPU${vcpus === 1 ? '' : 's'}, ${Math.round(memory / 1024 ** 2)} MiB`;
 }
 
 /** `Up 5 minutes (healthy)`, `Exited (0) 3 days ago`: clients show it as it is. */

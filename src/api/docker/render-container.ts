@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Container, ContainerState, Health } from '../../engine/model.ts';
+import { renderHardware } from '../isle/machines/render-machine.ts';
 import { renderConfig } from './render-config.ts';
 import { renderHostConfig } from './render-host-config.ts';
 import { renderMountPoint } from './render-mounts.ts';
@@ -27,7 +28,7 @@ export function renderContainer(
     LogPath: container.spec.logConfig.driver === 'none' ? '' : join(files, 'container.log'),
     Name: `/${container.name}`,
     RestartCount: container.state.restartCount,
-    Driver: 'overlay2',
+    Driver: container.spec.machine ? 'disks' : 'overlay2',
     Platform: 'linux',
     ...(manifest && lookup.version >= 48 && { ImageManifestDescriptor: manifest }),
     MountLabel: '',
@@ -35,11 +36,14 @@ export function renderContainer(
     AppArmorProfile: '',
     ExecIDs: null,
     HostConfig: renderHostConfig(container),
-    GraphDriver: { Name: 'overlay2', Data: { ID: container.id } },
+    GraphDriver: container.spec.machine
+      ? { Name: 'disks', Data: {} }
+      : { Name: 'overlay2', Data: { ID: container.id } },
     ...(size && { SizeRw: size.rw, SizeRootFs: size.root }),
     Mounts: container.mounts.map(renderMountPoint),
     Config: renderConfig(container, lookup.version),
     NetworkSettings: renderNetworkSettings(container, lookup),
+    ...(container.spec.machine && { Machine: renderHardware(container.spec.machine) }),
   };
 }
 

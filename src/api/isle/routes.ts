@@ -3,6 +3,7 @@ import type { Route } from '../http/call.ts';
 import { autostartRoutes } from './autostart.ts';
 import { compareRoutes } from './compare.ts';
 import { imageRoutes } from './images.ts';
+import { machineRoutes } from './machines/routes.ts';
 import { runtimeRoutes } from './runtimes.ts';
 import { snapshotRoutes } from './snapshots.ts';
 
@@ -14,5 +15,6 @@ export function isleRoutes(engine: Engine): Route[] {
     ...runtimeRoutes(engine),
     ...snapshotRoutes(engine),
     ...imageRoutes(engine),
+    ...machineRoutes(engine),
   ];
 }

@@ -32,6 +32,11 @@ export async function setAutostart(
   );
 }
 
+/** Whether it is meant to come up with the engine. */
+export function wantsAutostart(labels: Record<string, string>, policy: RestartPolicy): boolean {
+  return policy.name === 'always' || policy.name === 'unless-stopped' || knownAutostart(labels) !== undefined;
+}
+
 /** Whether a container that is down comes up with the engine (or the host). */
 export function startsWithEngine(
   labels: Record<string, string>,

@@ -1,4 +1,5 @@
 import type { EngineContext } from '../context.ts';
+import { refuseMachine } from '../machines/record.ts';
 import type { ContainerRecord } from './record.ts';
 import { identityFiles } from './identity.ts';
 
@@ -12,6 +13,7 @@ const mountPoints = ['/dev', '/proc', '/sys', '/run', '/.dockerenv', '/etc/mtab'
 
 export async function changesOf(ctx: EngineContext, reference: string): Promise<Change[]> {
   const record = ctx.records.find(reference);
+  refuseMachine(record, 'list what changed in', 'whose disks are not compared with an image');
   return withoutMountPoints(await ctx.snapshots.changes(record.id), record);
 }
 

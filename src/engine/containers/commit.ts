@@ -3,6 +3,7 @@ import type { ImageConfig } from '../../images/images.ts';
 import type { EngineContext } from '../context.ts';
 import type { CommitOptions } from '../engine.ts';
 import type { ContainerSpec } from '../model.ts';
+import { refuseMachine } from '../machines/record.ts';
 import { publishContainer } from './events.ts';
 import { pauseContainer, unpauseContainer } from './pause.ts';
 import type { ContainerRecord } from './record.ts';
@@ -14,6 +15,11 @@ export async function commitContainer(
   options: CommitOptions,
 ): Promise<{ imageId: string }> {
   const record = ctx.records.find(reference);
+  refuseMachine(
+    record,
+    'commit',
+    'which has disks instead of an image: make a copy of it (isle vm clone) or a file for elsewhere (isle vm export)',
+  );
   const freeze = options.pause && record.state.phase === 'running';
   if (freeze) await pauseContainer(ctx, record.id);
   try {

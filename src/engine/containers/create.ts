@@ -8,6 +8,7 @@ import type { Image } from '../../images/images.ts';
 import type { EngineContext } from '../context.ts';
 import { type ContainerSpec, type MountSpec, zeroTime } from '../model.ts';
 import { makeImageRoots, removeImageRoots } from '../mounts/images.ts';
+import { machineRuntime } from '../machines/record.ts';
 import { mountPointOf, type ResolvedMounts, resolveMounts } from '../mounts/resolve.ts';
 import { explainFull } from '../disk-full.ts';
 import { inParallel } from '../parallel.ts';
@@ -30,6 +31,7 @@ export async function createContainer(
   name: string | undefined,
   asked: ContainerSpec,
 ): Promise<{ id: string; warnings: string[] }> {
+  refuseMachineRuntime(ctx, asked.runtime);
   const image = ctx.images.get(asked.image);
   checkPlatform(asked, image);
   const id = newId();
@@ -144,6 +146,14 @@ async function makeVolumes(
   );
 }
 
+/** A machine has disks instead of an image. Before the image is looked for: clients would pull it. */
+function refuseMachineRuntime({ runtimes }: EngineContext, name: string): void {
+  if (name === machineRuntime || runtimes.get(name)?.traits.machine)
+    throw isleError('invalidParameter', {
+      message: `the runtime ${name} runs virtual machines, which boot from disks and not from an image: make one with "isle vm create" (for an image with a kernel of its own, take --runtime microvm)`,
+    });
+}
+
 function requestOf(mount: MountSpec, spec: ContainerSpec) {
   return {
     driver: mount.driver ?? spec.volumeDriver ?? '',
@@ -167,7 +177,7 @@ async function fillVolumes(ctx: EngineContext, record: ContainerRecord): Promise
   }
 }
 
-function withDefaults(ctx: EngineContext, spec: ContainerSpec): ContainerSpec {
+export function withDefaults(ctx: EngineContext, spec: ContainerSpec): ContainerSpec {
   const { defaults } = ctx;
   const runtime = spec.runtime === '' || spec.runtime === 'oci' ? ctx.runtimes.default : spec.runtime;
   const logConfig =

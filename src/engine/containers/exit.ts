@@ -96,7 +96,7 @@ export async function release(ctx: EngineContext, record: ContainerRecord): Prom
   results.push(
     ...(await Promise.allSettled([
       ctx.volumes.unmountFor(record),
-      record.spec.autoRemove ? undefined : ctx.snapshots.unmount(id),
+      record.spec.autoRemove || record.spec.machine ? undefined : ctx.snapshots.unmount(id),
       record.spec.autoRemove ? undefined : unmountImages(ctx, record),
     ])),
   );

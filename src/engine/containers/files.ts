@@ -4,12 +4,15 @@ import type { ContainerRoot } from '../../storage/root-view.ts';
 import type { EngineContext } from '../context.ts';
 import type { PathStat } from '../engine.ts';
 import type { MountSpec } from '../model.ts';
+import { readGuestArchive, statGuestPath, writeGuestArchive } from '../machines/files.ts';
+import { isMachine, refuseMachine } from '../machines/record.ts';
 import { mountImage } from '../mounts/images.ts';
 import { publishContainer } from './events.ts';
 import type { ContainerRecord } from './record.ts';
 
 export async function statPath(ctx: EngineContext, reference: string, path: string): Promise<PathStat> {
   const record = ctx.records.find(reference);
+  if (isMachine(record)) return await statGuestPath(ctx, record, path);
   return await ctx.roots.use(record.id, async (root) =>
     ctx.files.stat(await rootOf(ctx, record, root), path),
   );
@@ -21,6 +24,7 @@ export async function readArchive(
   path: string,
 ): Promise<{ stat: PathStat; tar: Readable }> {
   const record = ctx.records.find(reference);
+  if (isMachine(record)) return await readGuestArchive(ctx, record, path);
   const archive = await ctx.roots.stream(
     record.id,
     async (root) => ctx.files.read(await rootOf(ctx, record, root), path),
@@ -38,6 +42,7 @@ export async function writeArchive(
   options: { noOverwriteDirNonDir: boolean; copyUidGid: boolean },
 ): Promise<void> {
   const record = ctx.records.find(reference);
+  if (isMachine(record)) return await writeGuestArchive(ctx, record, path, tar, options);
   const mount = mountAt(record, path);
   if (mount ? mount.readOnly : record.spec.readonlyRootfs)
     throw isleError('readOnlyPath', { what: mount ? 'volume' : 'container rootfs' });
@@ -50,6 +55,7 @@ export async function writeArchive(
 
 export async function exportContainer(ctx: EngineContext, reference: string): Promise<Readable> {
   const record = ctx.records.find(reference);
+  refuseMachine(record, 'export', 'which goes into a file for elsewhere by "isle vm export"');
   const tar = await ctx.roots.stream(
     record.id,
     (root) => ctx.files.export(root, record.idMap),

@@ -9,3 +9,8 @@ export function stateDirOf({ dataRoot }: Pick<EngineContext, 'dataRoot'>, id: st
 export function logPathOf(ctx: Pick<EngineContext, 'dataRoot'>, id: string): string {
   return join(stateDirOf(ctx, id), 'container.log');
 }
+
+/** The directory of a machine on the data root: NVRAM, TPM, seed, saved memory. Its disks are the disk store's. */
+export function machineDirOf({ dataRoot }: Pick<EngineContext, 'dataRoot'>, id: string): string {
+  return join(dataRoot, 'machines', id);
+}

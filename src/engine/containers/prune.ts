@@ -13,7 +13,9 @@ export async function pruneContainers(
   return await exclusively(ctx, 'containers', async () => {
     const removed: string[] = [];
     let reclaimed = 0;
-    for (const { id, state, labels, createdAt } of ctx.records.all()) {
+    for (const { id, state, labels, createdAt, spec } of ctx.records.all()) {
+      // A machine that is off is not rubbish: it is removed by its name.
+      if (spec.machine) continue;
       if (isRunning(state) || state.phase === 'restarting' || !matches(labels, createdAt)) continue;
       const bytes = await bytesOf(ctx, id);
       if (!(await removeUnlessBusy(ctx, id))) continue;

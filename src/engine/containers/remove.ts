@@ -1,11 +1,12 @@
-import { isleError } from '../../lib/errors.ts';
+import { isIsleError, isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import { rm } from 'node:fs/promises';
 import type { EngineContext } from '../context.ts';
+import { dropDisk, refuseWithClones } from '../machines/disks.ts';
 import { imageRootsOf } from '../mounts/images.ts';
 import { endPending } from './attach.ts';
 import { publishContainer } from './events.ts';
-import { stateDirOf } from './paths.ts';
+import { machineDirOf, stateDirOf } from './paths.ts';
 import type { ContainerRecord } from './record.ts';
 import { isRunning } from './records.ts';
 import { killAndWait } from './stop.ts';
@@ -20,6 +21,8 @@ export async function removeContainer(
   for (;;) {
     if (options.force && (await ctx.starts.giveUp(id)) && ctx.records.get(id) === undefined) return; // auto-remove
     const record = ctx.records.find(id);
+    const disks = record.spec.machine?.disks ?? [];
+    if (options.volumes) refuseWithClones(ctx, record, disks);
     if (isRunning(record.state)) {
       if (!options.force) throw runningConflict(record);
       await killAndWait(ctx, id);
@@ -34,6 +37,7 @@ export async function removeContainer(
         return false; // somebody started it meanwhile
       }
       if (current.state.phase === 'restarting' && !options.force) throw runningConflict(current);
+      if (options.volumes) refuseWithClones(ctx, current, current.spec.machine?.disks ?? []);
       ctx.restarts.reset(id);
       await removeNow(ctx, current, options);
       return true;
@@ -62,8 +66,10 @@ export async function removeNow(
   const { id } = record;
   failpoint('engine.remove.before');
   const gone = volumes ? ctx.volumes.unused(record.anonymousVolumes, id) : [];
+  const disks = (record.spec.machine?.disks ?? []).flatMap(({ diskId }) => diskId ?? []);
+  const goneDisks = volumes ? disks : [];
   ctx.store.transaction(() => {
-    ctx.intents.add({ kind: 'sweep', id, volumes: gone });
+    ctx.intents.add({ kind: 'sweep', id, volumes: gone, ...(goneDisks.length > 0 && { disks: goneDisks }) });
     ctx.intents.done('start', id);
     ctx.records.delete(id);
     for (const name of gone) ctx.volumes.forget(name);
@@ -78,7 +84,10 @@ export async function removeNow(
     code: record.state.exitCode,
     ...(reason !== undefined && { error: reason }),
   });
-  ctx.background.run(`sweeping container ${id}`, () => sweep(ctx, id, gone, imageRootsOf(record)));
+  for (const disk of disks) ctx.disks.release(disk, id);
+  ctx.background.run(`sweeping container ${id}`, () =>
+    sweep(ctx, { id, volumes: gone, disks: goneDisks }, imageRootsOf(record)),
+  );
 }
 
 /**
@@ -87,16 +96,29 @@ export async function removeNow(
  */
 export async function sweep(
   ctx: EngineContext,
-  id: string,
-  volumes: string[],
+  { id, volumes, disks = [] }: { id: string; volumes: string[]; disks?: string[] },
   imageRoots: string[] = [],
 ): Promise<void> {
   failpoint('engine.sweep.before');
   await Promise.all([
     ...[id, ...imageRoots].map((root) => ctx.snapshots.remove(root)),
     rm(stateDirOf(ctx, id), { recursive: true, force: true }),
+    rm(machineDirOf(ctx, id), { recursive: true, force: true }),
     ...volumes.map((name) => ctx.volumeFiles.remove(name)),
+    dropDisks(ctx, disks),
   ]);
   failpoint('engine.sweep.after');
   ctx.intents.done('sweep', id);
+}
+
+/** A disk that a clone came to stand on meanwhile stays in the store. */
+async function dropDisks(ctx: EngineContext, disks: string[]): Promise<void> {
+  for (const disk of disks) {
+    try {
+      await dropDisk(ctx, disk);
+    } catch (error) {
+      if (!isIsleError(error, 'conflict')) throw error;
+      ctx.log.warn({ disk, err: error }, `disk ${disk} is kept: ${error.message}`);
+    }
+  }
 }

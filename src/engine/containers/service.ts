@@ -13,7 +13,9 @@ import type {
 } from '../engine.ts';
 import type { Container, ContainerSpec, Resources, RestartPolicy } from '../model.ts';
 import type { Streams, TerminalSize } from '../runtime.ts';
-import { setAutostart, stopAll } from './autostart.ts';
+import { isMachine } from '../machines/record.ts';
+import { machineSize } from '../machines/usage.ts';
+import { setAutostart, stopAll, wantsAutostart } from './autostart.ts';
 import { attachContainer } from './attach.ts';
 import { commitContainer } from './commit.ts';
 import { type Change, changesOf } from './changes.ts';
@@ -94,6 +96,11 @@ export class ContainerService implements Containers {
     return updateContainer(this.#ctx, id, change);
   }
 
+  startsWithEngine(id: string): boolean {
+    const { labels, restartPolicy } = this.#ctx.records.find(id).spec;
+    return wantsAutostart(labels, restartPolicy);
+  }
+
   setAutostart(id: string, autostart: Partial<Autostart> | undefined): Promise<void> {
     return setAutostart(this.#ctx, id, autostart);
   }
@@ -152,7 +159,9 @@ export class ContainerService implements Containers {
   }
 
   async size(reference: string): Promise<{ rw: number; root: number; saved: number }> {
-    const { id, imageId } = this.#ctx.records.find(reference);
+    const record = this.#ctx.records.find(reference);
+    if (isMachine(record)) return await machineSize(this.#ctx, record);
+    const { id, imageId } = record;
     const { bytes } = await this.#ctx.snapshots.usage(id);
     const saved = this.#ctx.snapshots.saved(id).reduce((sum, one) => sum + one.bytes, 0);
     return { rw: bytes, root: bytes + this.#imageSize(imageId), saved };

@@ -10,13 +10,16 @@ import { connectPending, endPending } from './attach.ts';
 import { publishContainer } from './events.ts';
 import { watchExit } from './exit.ts';
 import { writeIdentity, writeNetworkFiles } from './identity.ts';
+import { prepareMachine } from '../machines/prepare.ts';
+import { isMachine, type MachineRecord } from '../machines/record.ts';
+import { dropSpent, spendSaved } from '../machines/saved.ts';
 import { LiveContainer } from './live.ts';
 import { attachPod, ownsPod, type PodNetwork, publishEndpoints } from './pod-network.ts';
 import type { ContainerRecord } from './record.ts';
 import { titleOf } from './records.ts';
 import { removeNow } from './remove.ts';
 import type { Starting } from './starts.ts';
-import { workloadOf } from './workload.ts';
+import { type Surroundings, workloadOf } from './workload.ts';
 import { startHelpers } from './helpers.ts';
 import { unmountImages } from '../mounts/images.ts';
 import { type PreparedMounts, prepareMounts } from '../mounts/prepare.ts';
@@ -88,23 +91,24 @@ async function bringUp(
     await runtime.delete(id);
     ctx.unreleased.delete(id);
   }
-  const [rootfs, pod, prepared] = await inParallel<[string, PodNetwork, PreparedMounts, void]>(
-    mountRoot(ctx, record, undo),
+  const [root, pod] = await inParallel<[Root, PodNetwork, void]>(
+    isMachine(record) ? hardwareOf(ctx, record) : rootOf(ctx, record, undo),
     connect(ctx, record, undo),
-    mountVolumes(ctx, record, undo),
     writeIdentity(ctx, record),
   );
   try {
-    const workload = workloadOf(ctx, record, { rootfs, netns: pod.netns, mounts: prepared.mounts });
+    const workload = workloadOf(ctx, record, { ...root, netns: pod.netns });
     undo.add('runtime', () => runtime.delete(id));
     failpoint('engine.runtime-create.before');
     await runtime.create(workload);
     failpoint('engine.runtime-create.after');
   } finally {
-    await prepared.close();
+    await root.close();
   }
   await connectPending(ctx, id);
   starting.check();
+  if (isMachine(record)) spendSaved(ctx, record, undo);
+  failpoint('engine.runtime-start.before');
   const { pid } = await runtime.start(id);
   failpoint('engine.runtime-start.after');
   starting.check();
@@ -130,8 +134,24 @@ async function bringUp(
     return after;
   });
   undo.keep();
+  if (isMachine(record)) dropSpent(ctx, record);
   startHelpers(ctx, running, live);
   watchExit(ctx, id, live);
+}
+
+/** What it runs on, found or mounted. `close` when the runtime has it. */
+type Root = Pick<Surroundings, 'rootfs' | 'mounts' | 'machine'> & { close(): Promise<void> };
+
+async function rootOf(ctx: EngineContext, record: ContainerRecord, undo: Rollback): Promise<Root> {
+  const [rootfs, { mounts, close }] = await inParallel<[string, PreparedMounts]>(
+    mountRoot(ctx, record, undo),
+    mountVolumes(ctx, record, undo),
+  );
+  return { rootfs, mounts, close };
+}
+
+async function hardwareOf(ctx: EngineContext, record: MachineRecord): Promise<Root> {
+  return { rootfs: '', mounts: [], machine: await prepareMachine(ctx, record), close: async () => {} };
 }
 
 async function mountRoot(

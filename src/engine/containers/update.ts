@@ -3,6 +3,7 @@ import type { EngineContext } from '../context.ts';
 import type { Resources, RestartPolicy } from '../model.ts';
 import { checkOwnKernelLimits } from './check-isolation.ts';
 import { checkResources, checkRestartPolicy } from './check-spec.ts';
+import { checkMachineLimits } from '../machines/check-container.ts';
 import { publishContainer } from './events.ts';
 import { isRunning } from './records.ts';
 
@@ -20,6 +21,7 @@ export async function updateContainer(
         message: `Container ${id} is marked for removal and cannot be "update".`,
       });
     const asked = definedOf(change.resources);
+    if (record.spec.machine) checkMachineLimits(asked);
     const resources = { ...record.spec.resources, ...asked };
     // `--memory` alone above the swap limit in force cannot be meant; the check says what to give too.
     const warnings = checkResources(resources);

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { isleError } from '../../lib/errors.ts';
 import type { EngineContext } from '../context.ts';
+import type { MachineHardware } from '../machine.ts';
 import type { NamespaceMode, Ulimit } from '../model.ts';
 import type { Namespace, Workload, WorkloadMount } from '../runtime.ts';
 import { identityFiles } from './identity.ts';
@@ -16,6 +17,8 @@ export interface Surroundings {
   rootfs: string;
   netns: string | undefined;
   mounts: WorkloadMount[];
+  /** Of a virtual machine: there is no root. */
+  machine?: MachineHardware;
 }
 
 /** The record and its surroundings in the runtime's words. Throws `conflict` when a namespace's owner is down. */
@@ -28,6 +31,7 @@ export function workloadOf(ctx: EngineContext, record: ContainerRecord, around: 
     logPath: spec.logConfig.driver === 'none' ? undefined : logPathOf(ctx, record.id),
     log: spec.logConfig,
     ...commandOf(record),
+    ...(around.machine && { machine: around.machine }),
     env: process.env,
     cwd: process.cwd,
     user: process.user,
@@ -40,7 +44,7 @@ export function workloadOf(ctx: EngineContext, record: ContainerRecord, around: 
     idMap: record.idMap,
     hostname: record.hostname,
     domainname: spec.domainname,
-    mounts: [...filesOf(ctx, record, around.mounts), ...around.mounts],
+    mounts: around.machine ? [] : [...filesOf(ctx, record, around.mounts), ...around.mounts],
     readonlyRootfs: spec.readonlyRootfs,
     shmSize: spec.shmSize ?? defaultShmSize,
     netns: around.netns,
@@ -66,6 +70,7 @@ export function workloadOf(ctx: EngineContext, record: ContainerRecord, around: 
 }
 
 function commandOf({ process, spec, bootsInit }: ContainerRecord): Pick<Workload, 'args' | 'bootInit'> {
+  if (spec.machine) return { args: [] };
   if (!bootsInit) return { args: [process.path, ...process.args] };
   return { args: [...(spec.entrypoint ?? []), ...(spec.command ?? [])], bootInit: true };
 }

@@ -11,6 +11,9 @@ import { startHelpers } from '../containers/helpers.ts';
 import { watchExit } from '../containers/exit.ts';
 import type { EngineContext } from '../context.ts';
 import { zeroTime } from '../model.ts';
+import { isMachine } from '../machines/record.ts';
+import { recoverMachines } from '../machines/recover.ts';
+import { recoverSaved } from '../machines/saved.ts';
 import { imageRootsOf, unmountImages } from '../mounts/images.ts';
 import type { Exit, Recovered, Runtime } from '../runtime.ts';
 import { runningPods } from '../pods.ts';
@@ -27,7 +30,10 @@ export async function recover(ctx: EngineContext): Promise<void> {
   await sweepDisk(ctx);
   const up = ctx.records.all().filter((record) => mayRun(ctx, record));
   const found = await Promise.all(up.map(async (record) => ({ record, state: await look(ctx, record) })));
-  for (const { record, state } of found) adoptRunning(ctx, record, state);
+  for (const { record, state } of found) {
+    if (isMachine(record) && ctx.intents.has('start', record.id)) await recoverSaved(ctx, record, state);
+    adoptRunning(ctx, ctx.records.get(record.id) ?? record, state);
+  }
   await Promise.all([ctx.network.recover(runningPods(ctx)), unmountIdle(ctx)]);
   await Promise.all([undoIntents(ctx), ...found.map(({ record, state }) => settleEnded(ctx, record, state))]);
   const strangers = await idleWorkloads(ctx);
@@ -111,11 +117,11 @@ async function undoIntents(ctx: EngineContext): Promise<void> {
               .filter((name) => ctx.volumes.has(name))
               .map((name) => ctx.volumes.remove(name, true)),
           );
-          await sweep(ctx, intent.id, []);
+          await sweep(ctx, { ...intent, volumes: [] });
           ctx.intents.done('create', intent.id);
           return;
         case 'sweep':
-          await sweep(ctx, intent.id, intent.volumes);
+          await sweep(ctx, intent);
           return;
         case 'volume':
           if (!ctx.volumes.has(intent.id)) await ctx.volumeFiles.remove(intent.id);
@@ -162,14 +168,19 @@ async function sweepUnknown(ctx: EngineContext, strangers: Stranger[]): Promise<
 /** Before anything is mounted or started: root file systems, volumes and directories whose owner is gone. */
 async function sweepDisk(ctx: EngineContext): Promise<void> {
   const known = new Set(ctx.records.all().flatMap((record) => [record.id, ...imageRootsOf(record)]));
-  await Promise.all([ctx.snapshots.recover(known), ctx.volumeFiles.recover(), sweepDirectories(ctx)]);
+  await Promise.all([
+    ctx.snapshots.recover(known),
+    ctx.volumeFiles.recover(),
+    recoverMachines(ctx),
+    sweepDirectories(ctx),
+  ]);
   // After the snapshots: which layers are stood on is known only now.
   await ctx.images.recover();
 }
 
 /** A root that somebody looked into, or that was about to be given back, when the last daemon ended. */
 async function unmountIdle(ctx: EngineContext): Promise<void> {
-  const idle = ctx.records.all().filter(({ id }) => !ctx.live.has(id));
+  const idle = ctx.records.all().filter((record) => !ctx.live.has(record.id) && !isMachine(record));
   await Promise.all([
     ...idle.flatMap((record) => [ctx.snapshots.unmount(record.id), unmountImages(ctx, record)]),
     ctx.volumes.unmountIdle(),

@@ -10,6 +10,7 @@ import type { EngineContext } from '../context.ts';
 import { explainFull } from '../disk-full.ts';
 import type { CloneOptions } from '../engine.ts';
 import type { ContainerSpec, EndpointSpec } from '../model.ts';
+import { refuseMachine } from '../machines/record.ts';
 import { mountPointOf } from '../mounts/resolve.ts';
 import { now } from '../time.ts';
 import type { TakenIds } from '../runtime.ts';
@@ -29,6 +30,7 @@ export async function cloneContainer(
 ): Promise<{ id: string; warnings: string[] }> {
   if (options.snapshot !== undefined) checkSnapshotName(options.snapshot);
   const source = ctx.records.find(reference);
+  refuseMachine(source, 'clone', 'which is cloned by "isle vm clone"');
   return await ctx.queue.run(snapshotQueue(source.id), async () => {
     const id = newId();
     const from = ctx.records.find(source.id);

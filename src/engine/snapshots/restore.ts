@@ -4,6 +4,7 @@ import { publishContainer } from '../containers/events.ts';
 import { isRunning, titleOf } from '../containers/records.ts';
 import { launch } from '../containers/start.ts';
 import { endForRestart } from '../containers/stop.ts';
+import { refuseMachine } from '../machines/record.ts';
 import type { EngineContext } from '../context.ts';
 import { checkSnapshotName } from './names.ts';
 import { snapshotQueue } from './take.ts';
@@ -19,7 +20,9 @@ export async function restoreSnapshot(
   options: { restart: boolean; timeout?: number },
 ): Promise<void> {
   checkSnapshotName(name);
-  const { id } = ctx.records.find(reference);
+  const found = ctx.records.find(reference);
+  refuseMachine(found, 'restore a snapshot of', 'which goes back by "isle vm snapshot revert"');
+  const { id } = found;
   await ctx.queue.run(snapshotQueue(id), async () => {
     const record = ctx.records.find(id);
     if (!ctx.snapshots.saved(id).some((saved) => saved.name === name))

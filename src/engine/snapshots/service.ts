@@ -18,7 +18,8 @@ export class SnapshotService implements ContainerSnapshots {
   }
 
   list(container: string): ContainerSnapshot[] {
-    return this.#ctx.snapshots.saved(this.#ctx.records.find(container).id);
+    const record = this.#ctx.records.find(container);
+    return record.spec.machine ? [] : this.#ctx.snapshots.saved(record.id);
   }
 
   restore(container: string, name: string, options: { restart: boolean; timeout?: number }): Promise<void> {

@@ -1,6 +1,7 @@
 import { isleError } from '../../lib/errors.ts';
 import { publishContainer } from '../containers/events.ts';
 import { isRunning, titleOf } from '../containers/records.ts';
+import { refuseMachine } from '../machines/record.ts';
 import type { EngineContext } from '../context.ts';
 import type { TakenSnapshot } from '../engine.ts';
 import { held } from './hold.ts';
@@ -12,7 +13,9 @@ export async function takeSnapshot(
   reference: string,
   { name, comment }: { name?: string; comment: string },
 ): Promise<TakenSnapshot> {
-  const { id } = ctx.records.find(reference);
+  const found = ctx.records.find(reference);
+  refuseMachine(found, 'take a snapshot of', 'whose snapshots are taken by "isle vm snapshot create"');
+  const { id } = found;
   return await ctx.queue.run(snapshotQueue(id), async () => {
     const chosen = nameForSnapshot(ctx.snapshots.saved(ctx.records.find(id).id), name);
     let pausedMs = 0;

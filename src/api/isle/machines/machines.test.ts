@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { callApi } from '../../../../test/fixtures/docker-api.ts';
+import { type FakeEngine, fakeEngine, withMachines } from '../../../../test/fixtures/fake-engine.ts';
+import { readLog } from '../../../lib/k8s-log/read.ts';
+import { silentLog } from '../../../lib/log.ts';
+import { createServer } from '../../http/server.ts';
+
+const mebibyte = 1024 * 1024;
+
+interface Api {
+  fake: FakeEngine;
+  call(
+    method: string,
+    path: string,
+    body?: object,
+  ): Promise<{ status: number; text: string; json: <T = Record<string, never>>() => T }>;
+}
+
+async function apiFor(t: { after(fn: () => Promise<void>): void }): Promise<Api> {
+  const fake = await fakeEngine({ readLog }, undefined, withMachines);
+  const directory = await mkdtemp(join(tmpdir(), 'isle-api-'));
+  const socket = join(directory, 'docker.sock');
+  const config = { version: '0.0.0', dataRoot: fake.options.dataRoot };
+  const server = await createServer({ engine: fake.engine, config, log: silentLog() });
+  await server.listen(socket);
+  t.after(async () => {
+    await server.close();
+    await fake.close();
+    await rm(directory, { recursive: true });
+  });
+  return { fake, call: (method, path, body) => callApi(socket, { method, path, body }) };
+}
+
+const web = {
+  Name: 'web',
+  Container: { HostConfig: { PortBindings: { '80/tcp': [{ HostPort: '8080' }] } } },
+  Hardware: { Arch: 'x86_64', Memory: 256 * mebibyte, Vcpus: 2, OsVariant: 'debian12' },
+  Disks: [{ Source: { Kind: 'empty', Size: 10 * mebibyte } }],
+};
+
+test('a machine lives over HTTP: create, list, start, ps, logs, stop, rm', async (t) => {
+  const { call } = await apiFor(t);
+  const created = await call('POST', '/isle/v1/machines', web);
+  assert.equal(created.status, 201, created.text);
+  const { Id } = created.json<{ Id: string; Warnings: string[] }>();
+  assert.equal((await call('POST', '/containers/web/start')).status, 204);
+  const [summary] = (await call('GET', '/isle/v1/machines')).json<Record<string, unknown>[]>();
+  assert.deepEqual(
+    [summary?.Name, summary?.State, summary?.Memory, summary?.Vcpus, summary?.OsVariant, summary?.Disks],
+    ['web', 'running', 256 * mebibyte, 2, 'debian12', 1],
+  );
+  const [shown] = (await call('GET', '/containers/json')).json<Record<string, unknown>[]>();
+  assert.deepEqual(
+    [shown?.Image, shown?.Command, shown?.State],
+    ['debian12', 'q35, 2 CPUs, 256 MiB', 'running'],
+  );
+  const detail = (await call('GET', '/isle/v1/machines/web')).json<Record<string, unknown>>();
+  assert.deepEqual((detail.Running as { Accelerator: string }).Accelerator, 'tcg');
+  assert.equal((detail.Hardware as { Type: string }).Type, 'q35');
+  const disks = (await call('GET', '/isle/v1/machines/web/disks')).json<Record<string, unknown>[]>();
+  assert.deepEqual([disks[0]?.Target, disks[0]?.Disk, disks[0]?.Size], ['vda', 'web-vda', 10 * mebibyte]);
+  const logs = await call('GET', '/containers/web/logs?stdout=1');
+  assert.match(logs.text, /login:/);
+  assert.equal((await call('POST', '/containers/web/stop')).status, 204);
+  const { State } = (await call('GET', '/containers/web/json')).json<{ State: Record<string, unknown> }>();
+  assert.deepEqual([State.Status, State.ExitCode], ['exited', 0]);
+  assert.equal((await call('DELETE', '/isle/v1/machines/web?disks=1')).status, 204);
+  assert.equal((await call('GET', `/isle/v1/machines/${Id}`)).status, 404);
+});
+
+test('power, edit and what is wrong with them', async (t) => {
+  const { call, fake } = await apiFor(t);
+  await call('POST', '/isle/v1/machines', web);
+  assert.equal((await call('POST', '/isle/v1/machines/web/reboot')).status, 409);
+  await call('POST', '/containers/web/start');
+  for (const action of ['reboot', 'reset', 'shutdown'])
+    assert.equal((await call('POST', `/isle/v1/machines/web/${action}`)).status, 204, action);
+  await fake.engine.containers.wait('web', 'not-running', new AbortController().signal).exit;
+  const edited = await call('PUT', '/isle/v1/machines/web/hardware', { Vcpus: 4, Remove: ['OsVariant'] });
+  assert.deepEqual(edited.json(), { AtNextStart: [] });
+  const { Hardware } = (await call('GET', '/isle/v1/machines/web')).json<{
+    Hardware: Record<string, unknown>;
+  }>();
+  assert.deepEqual([Hardware.Vcpus, Hardware.OsVariant], [4, undefined]);
+  await call('POST', '/containers/web/start');
+  const running = await call('PUT', '/isle/v1/machines/web/hardware', { Vcpus: 2, Description: 'x' });
+  assert.deepEqual(running.json(), { AtNextStart: ['Vcpus'] });
+  assert.match(
+    (await call('PUT', '/isle/v1/machines/web/hardware', { Vcpu: 2 })).text,
+    /did you mean \\"Vcpus\\"/,
+  );
+  assert.match(
+    (await call('PUT', '/isle/v1/machines/web/hardware', { Arch: 'aarch64' })).text,
+    /cannot change/,
+  );
+});
+
+test('what is no machine is refused with the field', async (t) => {
+  const { call } = await apiFor(t);
+  const wrong: [object, RegExp][] = [
+    [{}, /Hardware\.Memory: the memory of the machine is missing/],
+    [{ ...web, Hardware: { Memory: 1 } }, /memory must be whole MiB/],
+    [{ ...web, Name: '../web' }, /Invalid container name/],
+    [{ ...web, Name: '-cpu' }, /Invalid container name/],
+    [{ ...web, Container: { Image: 'busybox' } }, /boots from its disks/],
+    [{ ...web, Container: { Cmd: ['sh'] } }, /cannot take a command/],
+    [{ ...web, Container: { HostConfig: { Memory: 1e9 } } }, /isle vm setmem/],
+    [{ ...web, Container: { HostConfig: { Binds: ['/a:/b'] } } }, /--filesystem/],
+    [{ ...web, Container: { HostConfig: { NetworkMode: 'host' } } }, /--network host shares a namespace/],
+    [{ ...web, Disks: [{}] }, /Disks\[0\]\.Source/],
+    [{ ...web, Disks: [{ Source: { Kind: 'empty' } }] }, /an empty disk needs one/],
+    [{ ...web, Disks: [{ Source: { Kind: 'import', Path: '/x' } }] }, /Format/],
+    [{ ...web, Disks: [{ Source: { Kind: 'file', Path: '/x', Format: 'vmdk' } }] }, /none of qcow2, raw/],
+    [{ ...web, Disks: [{ Source: { Kind: 'file', Path: '/not/there', Format: 'raw' } }] }, /no such file/],
+  ];
+  for (const [body, message] of wrong) {
+    const answer = await call('POST', '/isle/v1/machines', body);
+    assert.ok(answer.status >= 400 && answer.status < 500, `${answer.status} ${answer.text}`);
+    assert.match(answer.text, message);
+  }
+  assert.deepEqual((await call('GET', '/isle/v1/machines')).json(), []);
+});
+
+test('a container is not a machine, and the other way round', async (t) => {
+  const { call } = await apiFor(t);
+  await call('POST', '/containers/create?name=box', { Image: 'busybox', Cmd: ['sleep', '1'] });
+  const missing = await call('GET', '/isle/v1/machines/box');
+  assert.deepEqual([missing.status, /it is a container/.test(missing.text)], [404, true]);
+  const body = { Image: 'debian', HostConfig: { Runtime: 'machine' } };
+  const refused = await call('POST', '/containers/create', body);
+  assert.deepEqual([refused.status, /isle vm create/.test(refused.text)], [400, true]);
+});

@@ -1,0 +1,41 @@
+import { mkdir } from 'node:fs/promises';
+import { machineDirOf } from '../containers/paths.ts';
+import type { EngineContext } from '../context.ts';
+import type { MachineHardware } from '../machine.ts';
+import { refuseOwnedDisk } from './disks.ts';
+import type { MachineRecord } from './record.ts';
+import { savedPathOf } from './saved.ts';
+import { makeSeed } from './seed.ts';
+import { checkUserFiles, refuseSharedFile, userFile } from './user-files.ts';
+
+/**
+ * Everything of a machine that is about to start, found on the host: its disks are its own, the user's files are there.
+ * Throws `conflict` naming the machine that has a disk, `invalidParameter` for a file that went.
+ */
+export async function prepareMachine(ctx: EngineContext, record: MachineRecord): Promise<MachineHardware> {
+  const { id, spec } = record;
+  const { machine } = spec;
+  const directory = machineDirOf(ctx, id);
+  // A damaged data root may have lost it.
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await checkUserFiles(ctx, machine);
+  const disks: MachineHardware['disks'] = [];
+  for (const { diskId, path, target, readOnly } of machine.disks) {
+    if (diskId !== undefined) {
+      refuseOwnedDisk(ctx, id, diskId);
+      ctx.disks.claim(diskId, id);
+      disks.push(ctx.disks.files(diskId));
+    } else {
+      const real = await userFile(ctx, `the disk ${target}`, path ?? '', 'disk');
+      refuseSharedFile(ctx, id, { path: real, readOnly });
+      disks.push({ path: real, chain: [] });
+    }
+  }
+  return {
+    spec: machine,
+    directory,
+    disks,
+    ...(machine.cloudInit && { seed: await makeSeed(ctx, record, machine.cloudInit) }),
+    ...(machine.saved && { restoreFrom: { path: savedPathOf(ctx, id) } }),
+  };
+}

@@ -1,0 +1,30 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errnoOf } from '../../lib/errors.ts';
+import type { EngineContext } from '../context.ts';
+import { allMachines } from './record.ts';
+
+/** Before anything is served: directories and disks whose machine never came to be or is gone. */
+export async function recoverMachines(ctx: EngineContext): Promise<void> {
+  const disks = allMachines(ctx).flatMap(({ spec }) =>
+    spec.machine.disks.flatMap(({ diskId }) => diskId ?? []),
+  );
+  await Promise.all([ctx.disks.recover(new Set(disks)), sweepDirectories(ctx)]);
+  for (const { id, owner } of ctx.disks.list())
+    if (owner !== undefined && !ctx.records.get(owner) && !beingMade(ctx, owner))
+      ctx.disks.release(id, owner);
+}
+
+function beingMade(ctx: EngineContext, id: string): boolean {
+  return ctx.intents.has('create', id);
+}
+
+async function sweepDirectories(ctx: EngineContext): Promise<void> {
+  const root = join(ctx.dataRoot, 'machines');
+  const found = await readdir(root).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  });
+  const unknown = found.filter((id) => !ctx.records.get(id));
+  await Promise.all(unknown.map((id) => rm(join(root, id), { recursive: true, force: true })));
+}

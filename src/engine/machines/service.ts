@@ -1,0 +1,131 @@
+import type { Duplex } from 'node:stream';
+import { isleError } from '../../lib/errors.ts';
+import { removeContainer } from '../containers/remove.ts';
+import { isRunning } from '../containers/records.ts';
+import type { EngineContext } from '../context.ts';
+import type { MachineInfo } from '../machine.ts';
+import type {
+  MachineAppliances,
+  MachineBackups,
+  MachineChange,
+  MachineCloneOptions,
+  MachineHardwareChanges,
+  MachineRequest,
+  Machines,
+  MachineSnapshots,
+  MachineWork,
+} from '../machines.ts';
+import { createMachine } from './create.ts';
+import { editMachine } from './edit.ts';
+import { powerMachine } from './power.ts';
+import { allMachines, controlAny, findMachine, type MachineRecord } from './record.ts';
+import { discardSaved } from './saved.ts';
+import { type DiskUsage, diskUsage } from './usage.ts';
+
+/** The Machines face: what a machine can do beyond a container, each thing a file (or a class) of its own beside this one. */
+export class MachineService implements Machines {
+  readonly hardware: MachineHardwareChanges;
+  readonly snapshots: MachineSnapshots;
+  readonly backups: MachineBackups;
+  readonly appliances: MachineAppliances;
+  readonly #ctx: EngineContext;
+
+  constructor(ctx: EngineContext) {
+    this.#ctx = ctx;
+    this.hardware = refusing('changes of its hardware');
+    this.snapshots = refusing('snapshots of virtual machines');
+    this.backups = refusing('backups of virtual machines');
+    this.appliances = refusing('other formats of virtual machines');
+  }
+
+  create(
+    name: string | undefined,
+    request: MachineRequest,
+    work?: MachineWork,
+  ): Promise<{ id: string; warnings: string[] }> {
+    return createMachine(this.#ctx, name, request, work);
+  }
+
+  get(id: string): MachineRecord {
+    return findMachine(this.#ctx, id);
+  }
+
+  list(): MachineRecord[] {
+    return allMachines(this.#ctx).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  async info(id: string): Promise<MachineInfo | undefined> {
+    if (!isRunning(findMachine(this.#ctx, id).state)) return undefined;
+    const { record, control } = controlAny(this.#ctx, id);
+    return await control.info(record.id);
+  }
+
+  disks(id: string): Promise<DiskUsage[]> {
+    return diskUsage(this.#ctx, id);
+  }
+
+  shutdown(id: string): Promise<void> {
+    return powerMachine(this.#ctx, id, 'shutdown');
+  }
+
+  reboot(id: string): Promise<void> {
+    return powerMachine(this.#ctx, id, 'reboot');
+  }
+
+  reset(id: string): Promise<void> {
+    return powerMachine(this.#ctx, id, 'reset');
+  }
+
+  save(_id: string): Promise<void> {
+    return refuse('saving the memory of virtual machines');
+  }
+
+  discardSaved(id: string): Promise<void> {
+    return discardSaved(this.#ctx, id);
+  }
+
+  edit(id: string, change: MachineChange): Promise<{ atNextStart: string[] }> {
+    return editMachine(this.#ctx, id, change);
+  }
+
+  remove(reference: string, options: { force: boolean; disks: boolean }): Promise<void> {
+    const { id } = findMachine(this.#ctx, reference);
+    return removeContainer(this.#ctx, id, { force: options.force, volumes: options.disks });
+  }
+
+  clone(_id: string, _options: MachineCloneOptions): Promise<{ id: string; warnings: string[] }> {
+    return refuse('clones of virtual machines');
+  }
+
+  migrate(
+    _id: string,
+    _options: { signal: AbortSignal },
+  ): Promise<{ pausedMs: number; qemuVersion: string }> {
+    return refuse('migration');
+  }
+
+  screenshot(_id: string): Promise<Buffer> {
+    return refuse('screenshots');
+  }
+
+  displayTicket(_id: string): { ticket: string; expiresAt: string } {
+    throw isleError('notImplemented', { what: 'the screen of virtual machines' });
+  }
+
+  display(_ticket: string): Promise<Duplex> {
+    return refuse('the screen of virtual machines');
+  }
+}
+
+async function refuse(what: string): Promise<never> {
+  throw isleError('notImplemented', { what });
+}
+
+/** Every call of it is refused. */
+function refusing<T extends object>(what: string): T {
+  return new Proxy({} as T, {
+    get: () => () => {
+      throw isleError('notImplemented', { what });
+    },
+  });
+}
