@@ -11,7 +11,7 @@ import { publishContainer } from './events.ts';
 import { watchExit } from './exit.ts';
 import { writeIdentity, writeNetworkFiles } from './identity.ts';
 import { prepareMachine } from '../machines/prepare.ts';
-import { isMachine, type MachineRecord } from '../machines/record.ts';
+import { isMachine } from '../machines/record.ts';
 import { dropSpent, spendSaved } from '../machines/saved.ts';
 import { LiveContainer } from './live.ts';
 import { attachPod, ownsPod, type PodNetwork, publishEndpoints } from './pod-network.ts';
@@ -91,11 +91,12 @@ async function bringUp(
     await runtime.delete(id);
     ctx.unreleased.delete(id);
   }
-  const [root, pod] = await inParallel<[Root, PodNetwork, void]>(
-    isMachine(record) ? hardwareOf(ctx, record) : rootOf(ctx, record, undo),
+  const [mounted, pod] = await inParallel<[Root | undefined, PodNetwork, void]>(
+    isMachine(record) ? Promise.resolve(undefined) : rootOf(ctx, record, undo),
     connect(ctx, record, undo),
     writeIdentity(ctx, record),
   );
+  const root = mounted ?? (await hardwareOf(ctx, record, pod));
   try {
     const workload = workloadOf(ctx, record, { ...root, netns: pod.netns });
     undo.add('runtime', () => runtime.delete(id));
@@ -150,8 +151,10 @@ async function rootOf(ctx: EngineContext, record: ContainerRecord, undo: Rollbac
   return { rootfs, mounts, close };
 }
 
-async function hardwareOf(ctx: EngineContext, record: MachineRecord): Promise<Root> {
-  return { rootfs: '', mounts: [], machine: await prepareMachine(ctx, record), close: async () => {} };
+/** After the network: its seed says which cards there are. */
+async function hardwareOf(ctx: EngineContext, record: ContainerRecord, pod: PodNetwork): Promise<Root> {
+  const machine = isMachine(record) ? await prepareMachine(ctx, record, pod.attachment) : undefined;
+  return { rootfs: '', mounts: [], machine, close: async () => {} };
 }
 
 async function mountRoot(

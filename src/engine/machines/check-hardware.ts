@@ -152,11 +152,13 @@ const largestFile = 1024 * 1024;
 
 function checkCloudInit(seed: CloudInit): void {
   match('the host name', seed.hostname, /^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$/);
-  match('the user', seed.user, /^[a-z_][a-z0-9_-]{0,31}$/);
-  match('the password hash', seed.passwordHash, /^[\x21-\x7e]{1,512}$/);
+  match('the user', seed.user, /^[a-z_][a-z0-9_-]{0,31}$/i);
+  for (const hash of [seed.passwordHash, seed.root?.passwordHash])
+    match('the hash of a password', hash, /^\$[\x21-\x39\x3b-\x7e]{5,500}$/);
   match('the instance id', seed.instanceId, /^[\w.:-]{1,128}$/);
-  if (seed.sshKeys.length > 256) refuse('more than 256 SSH keys');
-  for (const key of seed.sshKeys) match('an SSH key', key, /^[\x20-\x7e]{1,16384}$/);
+  const keys = [...seed.sshKeys, ...(seed.root?.sshKeys ?? [])];
+  if (keys.length > 256) refuse('more than 256 SSH keys');
+  for (const key of keys) match('an SSH key', key, /^[\w@.-]{1,100} \P{Cc}{1,16384}$/u);
   for (const text of [seed.userData, seed.metaData, seed.networkConfig])
     if (text !== undefined && Buffer.byteLength(text) > largestFile)
       refuse(`a file for cloud-init is larger than ${largestFile} bytes`);

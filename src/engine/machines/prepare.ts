@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { machineDirOf } from '../containers/paths.ts';
+import type { Attachment } from '../../network/network.ts';
 import type { EngineContext } from '../context.ts';
 import type { MachineHardware } from '../machine.ts';
 import { refuseOwnedDisk } from './disks.ts';
@@ -12,7 +13,11 @@ import { checkUserFiles, refuseSharedFile, userFile } from './user-files.ts';
  * Everything of a machine that is about to start, found on the host: its disks are its own, the user's files are there.
  * Throws `conflict` naming the machine that has a disk, `invalidParameter` for a file that went.
  */
-export async function prepareMachine(ctx: EngineContext, record: MachineRecord): Promise<MachineHardware> {
+export async function prepareMachine(
+  ctx: EngineContext,
+  record: MachineRecord,
+  attachment: Attachment | undefined,
+): Promise<MachineHardware> {
   const { id, spec } = record;
   const { machine } = spec;
   const directory = machineDirOf(ctx, id);
@@ -35,7 +40,7 @@ export async function prepareMachine(ctx: EngineContext, record: MachineRecord):
     spec: machine,
     directory,
     disks,
-    ...(machine.cloudInit && { seed: await makeSeed(ctx, record, machine.cloudInit) }),
+    ...(machine.cloudInit && { seed: await makeSeed(ctx, id, machine.cloudInit, attachment) }),
     ...(machine.saved && { restoreFrom: { path: savedPathOf(ctx, id) } }),
   };
 }

@@ -1,13 +1,22 @@
-import { isleError } from '../../lib/errors.ts';
+import { join } from 'node:path';
+import type { Attachment } from '../../network/network.ts';
+import { writeSeed } from '../../storage/seed/seed.ts';
+import { machineDirOf } from '../containers/paths.ts';
 import type { EngineContext } from '../context.ts';
 import type { CloudInit } from '../machine.ts';
-import type { MachineRecord } from './record.ts';
 
-/** Writes what cloud-init reads (NoCloud) as a CD into the machine's directory, anew for each start. Returns its path. */
+/** Writes what cloud-init reads as a CD into the machine's directory, anew for each start. Returns its path. */
 export async function makeSeed(
-  _ctx: EngineContext,
-  _record: MachineRecord,
-  _seed: CloudInit,
+  ctx: EngineContext,
+  id: string,
+  seed: CloudInit,
+  attachment: Attachment | undefined,
 ): Promise<string> {
-  throw isleError('notImplemented', { what: 'a seed for cloud-init' });
+  const path = join(machineDirOf(ctx, id), 'seed.iso');
+  const links = (attachment?.endpoints ?? []).map(({ macAddress, ipv4, ipv6 }) => ({
+    macAddress,
+    addresses: [ipv4, ipv6].flatMap((one) => (one ? `${one.address}/${one.prefixLength}` : [])),
+  }));
+  await writeSeed(path, seed, links);
+  return path;
 }

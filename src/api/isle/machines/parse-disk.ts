@@ -3,7 +3,9 @@ import type { Fields } from '../../http/fields.ts';
 import { requiredText, requiredWord, word } from './parse-hardware.ts';
 import { refuseUnknown } from './unknown-fields.ts';
 
-const known = [...['Source', 'Target', 'Format', 'Bus', 'ReadOnly', 'Cache', 'Discard', 'Serial', 'Limits']];
+const known = [
+  ...['Source', 'Target', 'Format', 'Bus', 'ReadOnly', 'Cache', 'Discard', 'Serial', 'Limits', 'Controller'],
+];
 const formats = ['qcow2', 'raw'] as const;
 const foreignFormats = [...formats, 'vmdk', 'vdi', 'vhdx', 'vpc', 'parallels'] as const;
 
@@ -13,6 +15,7 @@ export function parseDisk(fields: Fields): DiskRequest {
   const bus = word(fields, 'Bus', ['virtio', 'scsi', 'sata', 'ide', 'nvme']) ?? 'virtio';
   const target = fields.text('Target');
   const serial = fields.text('Serial');
+  const controller = word(fields, 'Controller', ['lsi53c895a', 'mptsas1068', 'megasas', 'pvscsi']);
   return {
     source: sourceOf(fields),
     ...(target !== '' && { target }),
@@ -22,6 +25,7 @@ export function parseDisk(fields: Fields): DiskRequest {
     cache: word(fields, 'Cache', ['none', 'writeback', 'writethrough', 'unsafe']) ?? 'writeback',
     discard: fields.optionalFlag('Discard') ?? true,
     ...(serial !== '' && { serial }),
+    ...(controller && { controller }),
     limits: parseLimits(fields.object('Limits')),
   };
 }

@@ -71,7 +71,17 @@ function kernelOf(fields: Fields | undefined): MachineSpec['kernel'] {
 }
 
 const seedFields = [
-  ...['Hostname', 'SshKeys', 'User', 'PasswordHash', 'UserData', 'MetaData', 'NetworkConfig', 'InstanceId'],
+  ...[
+    'Root',
+    'Hostname',
+    'SshKeys',
+    'User',
+    'PasswordHash',
+    'UserData',
+    'MetaData',
+    'NetworkConfig',
+    'InstanceId',
+  ],
 ];
 
 function cloudInitOf(fields: Fields | undefined): CloudInit | undefined {
@@ -82,10 +92,20 @@ function cloudInitOf(fields: Fields | undefined): CloudInit | undefined {
     sshKeys: fields.texts('SshKeys'),
     user: fields.text('User') || undefined,
     passwordHash: fields.text('PasswordHash') || undefined,
+    root: rootOf(fields.object('Root')),
     userData: fields.optionalText('UserData'),
     metaData: fields.optionalText('MetaData'),
     networkConfig: fields.optionalText('NetworkConfig'),
     instanceId: fields.text('InstanceId') || `isle-${crypto.randomUUID()}`,
+  };
+}
+
+function rootOf(fields: Fields | undefined): CloudInit['root'] {
+  if (!fields) return undefined;
+  refuseUnknown(fields, ['PasswordHash', 'SshKeys']);
+  return {
+    passwordHash: fields.text('PasswordHash') || undefined,
+    sshKeys: fields.texts('SshKeys'),
   };
 }
 

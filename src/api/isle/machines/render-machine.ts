@@ -112,6 +112,7 @@ export function renderDisk(disk: MachineDisk): object {
     Path: disk.path,
     Format: disk.format,
     Bus: disk.bus,
+    Controller: disk.controller,
     ReadOnly: disk.readOnly,
     Cache: disk.cache,
     Discard: disk.discard,
