@@ -103,6 +103,7 @@ async function bringUp(
     failpoint('engine.runtime-create.before');
     await runtime.create(workload);
     failpoint('engine.runtime-create.after');
+    if (runtime.traits.machine && pod.netns !== undefined) await ctx.network.serveGuest(id);
   } finally {
     await root.close();
   }
