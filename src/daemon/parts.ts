@@ -4,6 +4,7 @@ import type { Engine } from '../engine/engine.ts';
 import { Runtimes } from '../engine/runtimes.ts';
 import { createEngine } from '../engine/service.ts';
 import { detectCgroups } from '../host/cgroup/detect.ts';
+import { fileAppliances } from '../images/appliances/file-appliances.ts';
 import { createImages } from '../images/service.ts';
 import { createContentStore } from '../images/store/store.ts';
 import { createUnpacker } from '../images/unpack/unpack.ts';
@@ -14,11 +15,11 @@ import type { NetworkConfig } from '../network/config.ts';
 import { createNetwork } from '../network/service.ts';
 import { type DatabaseStore, openStore } from '../state/store.ts';
 import { createContainerFiles } from '../storage/archive.ts';
+import { createDisks } from '../storage/disks/service.ts';
 import { createSnapshots } from '../storage/overlay.ts';
 import { createStorageWorkers } from '../storage/storage-workers.ts';
 import { createVolumeFiles } from '../storage/volumes.ts';
 import type { DaemonConfig } from './config.ts';
-import { noAppliances, noDisks } from './missing-parts.ts';
 import { hostReporter } from './host-report.ts';
 import { runtimeOffers } from './runtimes.ts';
 
@@ -50,8 +51,8 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
     snapshots,
     files: createContainerFiles({ ...common, workers }),
     volumeFiles: createVolumeFiles({ ...common, workers }),
-    disks: noDisks(),
-    appliances: noAppliances(),
+    disks: createDisks({ dataRoot, log }),
+    appliances: fileAppliances(),
     readLog,
     defaults: config.containers,
     hostReport: hostReporter(runtimes, config.containers),
