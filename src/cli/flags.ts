@@ -25,6 +25,8 @@ export interface Flag<T> {
   /** The value after one more occurrence with `text`; throws a message without the flag's name. */
   readonly next: (text: string, previous: T) => T;
   readonly complete?: Completion;
+  /** Its value may be missing: whether the next word is it. Without: ''. */
+  readonly optional?: (word: string) => boolean;
   /** Other spellings that Docker accepts. */
   readonly aliases?: readonly string[];
   readonly hidden?: boolean;
@@ -41,6 +43,7 @@ export interface FlagOptions {
   short?: string;
   value?: string;
   complete?: Completion;
+  optional?: (word: string) => boolean;
   aliases?: readonly string[];
   hidden?: boolean;
 }

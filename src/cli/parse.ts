@@ -72,6 +72,7 @@ export function parseArguments<F extends AnyFlags>(
       const name = names.long(spelling);
       const flag = table[name] as AnyFlag;
       if (equals >= 0) assign(name, word.slice(equals + 1));
+      else if (flag.optional && !isValue(flag.optional, argv[index + 1])) assign(name, '');
       else assign(name, flag.value === undefined ? 'true' : following(`--${spelling}`));
       continue;
     }
@@ -93,6 +94,10 @@ export function parseArguments<F extends AnyFlags>(
     }
   }
   return { args, flags: values as Values<F>, given, help };
+}
+
+function isValue(optional: (word: string) => boolean, next: string | undefined): boolean {
+  return next !== undefined && !next.startsWith('-') && optional(next);
 }
 
 class Names {

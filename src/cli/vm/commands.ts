@@ -4,6 +4,11 @@ const group = 'Virtual machines';
 
 /** `isle vm …`: one line for each command, its file in ../commands; words are virsh's. */
 export const machineCommands: Readonly<Record<string, Entry>> = {
+  'vm create': {
+    summary: 'Make a virtual machine',
+    group,
+    load: () => import('../commands/vm-create.ts'),
+  },
   'vm list': {
     summary: 'List virtual machines',
     group,
