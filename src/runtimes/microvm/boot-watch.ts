@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isIsleError, messageOf } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
-import { withQmp } from './qmp.ts';
+import { withQmp } from '../../host/qmp/connect.ts';
 
 export interface BootWatchOptions {
   id: string;
@@ -52,12 +52,12 @@ const most = 5;
 
 /** QEMU was told to end instead of starting again (`-no-reboot`), which is right for what the guest does. */
 async function reset(qmp: string): Promise<void> {
-  await withQmp(qmp, async (ask) => {
-    await ask('set-action', { reboot: 'reset' });
-    await ask('system_reset');
+  await withQmp(qmp, async (connected) => {
+    await connected.execute('set-action', { reboot: 'reset' });
+    await connected.execute('system_reset');
     // The reset is done by QEMU's main loop, after this answer.
     await sleep(200);
-    await ask('set-action', { reboot: 'shutdown' });
+    await connected.execute('set-action', { reboot: 'shutdown' });
   });
 }
 

@@ -6,7 +6,7 @@ import { readPodLinks } from '../../host/guest-record.ts';
 import { errnoOf, isleError } from '../../lib/errors.ts';
 import { newId } from '../../lib/ids.ts';
 import { Rollback } from '../../lib/rollback.ts';
-import { socketPath } from './agent-path.ts';
+import { socketPath } from '../../host/socket-path.ts';
 import { watched } from './boot-watch.ts';
 import { monitorWorkload } from './confinement.ts';
 import { GuestAgent } from './guest/agent.ts';

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import type { Workload } from '../../engine/runtime.ts';
-import { socketPath } from './agent-path.ts';
+import { socketPath } from '../../host/socket-path.ts';
 import { layoutOf, type VmPlace } from './layout.ts';
 import { readVmRecord, type VmRecord } from './record.ts';
 import { Vm } from './vm.ts';

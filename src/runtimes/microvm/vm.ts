@@ -7,7 +7,7 @@ import type { GuestSpec } from './guest-spec.ts';
 import type { VmPlace } from './layout.ts';
 import { readOutcome } from './outcome.ts';
 import { type VmRecord, writeVmRecord } from './record.ts';
-import { socketPath } from './agent-path.ts';
+import { socketPath } from '../../host/socket-path.ts';
 
 /** Milliseconds for a running guest to greet a daemon that comes back. */
 const greetingTime = 20_000;

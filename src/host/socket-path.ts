@@ -1,11 +1,11 @@
 import { constants } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { closeFd, O_PATH, openIn } from '../../host/paths.ts';
-import { errnoOf } from '../../lib/errors.ts';
+import { closeFd, O_PATH, openIn } from './paths.ts';
+import { errnoOf } from '../lib/errors.ts';
 
 /**
- * A name for a socket in a directory that a monitor can write to, and change: of any length, and never through a link, be it
+ * A name for a socket in a directory that somebody else (a VM's monitor) can write to, and change: of any length, and never through a link, be it
  * in place of that directory. It holds until disposed of. Waits for the socket to appear.
  */
 export async function socketPath(path: string, signal: AbortSignal): Promise<{ path: string } & Disposable> {
