@@ -15,9 +15,9 @@ test('a guest whose processor stands still is reset, one at work or paused is no
   const server = createServer((socket) => {
     socket.write('{"QMP":{}}\n');
     createInterface({ input: socket }).on('line', (line) => {
-      const { execute, arguments: args } = JSON.parse(line) as { execute: string; arguments: object };
-      heard.push(`${execute} ${Object.values(args).join()}`.trim());
-      socket.write('{"return":{}}\n');
+      const command = JSON.parse(line) as { execute: string; arguments?: object; id: number };
+      heard.push(`${command.execute} ${Object.values(command.arguments ?? {}).join()}`.trim());
+      socket.write(`{"return":{},"id":${command.id}}\n`);
       if (heard.length === 4) up.abort();
     });
     socket.on('error', () => {});
