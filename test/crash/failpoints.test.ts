@@ -15,9 +15,9 @@ import { disagreements, fingerprint, readWorld, settled, type World } from './wo
 /** Daemons that die side by side. */
 const lanes = 2;
 
-// Guests have their crashes in suites of their own: network.test.ts and microvm.test.ts.
+// Guests and virtual machines have their crashes in suites of their own beside this one.
 const names = failpoints((path) => readFileSync(path, 'utf8')).filter(
-  (name) => !/^(guest|microvm)\./.test(name),
+  (name) => !/^(guest|microvm|machines?|disk|backup|appliance)\./.test(name),
 );
 const only = process.env.ISLE_CRASH_ONLY?.split(',');
 const wanted = only ? names.filter((name) => only.some((part) => name.includes(part))) : names;

@@ -84,7 +84,7 @@ export async function removeNow(
     code: record.state.exitCode,
     ...(reason !== undefined && { error: reason }),
   });
-  for (const disk of disks) ctx.disks.release(disk, id);
+  releaseDisks(ctx, id, disks);
   ctx.background.run(`sweeping container ${id}`, () =>
     sweep(ctx, { id, volumes: gone, disks: goneDisks }, imageRootsOf(record)),
   );
@@ -109,6 +109,12 @@ export async function sweep(
   ]);
   failpoint('engine.sweep.after');
   ctx.intents.done('sweep', id);
+}
+
+/** One that a damaged data root lost must not keep its machine. */
+function releaseDisks(ctx: EngineContext, machine: string, disks: string[]): void {
+  const there = new Set(disks);
+  for (const { id } of ctx.disks.list()) if (there.has(id)) ctx.disks.release(id, machine);
 }
 
 /** A disk that a clone came to stand on meanwhile stays in the store. */

@@ -99,7 +99,7 @@ export async function makeMachine(
   await using undo = new Rollback();
   ctx.intents.add({ kind: 'create', id, volumes: [], disks: made });
   undo.add('intent', () => ctx.intents.done('create', id));
-  failpoint('engine.machine-create.begin');
+  failpoint('machines.create.begin');
   for (const directory of [stateDirOf(ctx, id), machineDirOf(ctx, id)]) {
     undo.add('directory', () => rm(directory, { recursive: true, force: true }));
     await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -109,7 +109,7 @@ export async function makeMachine(
     await makeDisk(ctx, id, planned, undo, work);
     work.signal?.throwIfAborted();
   }
-  failpoint('engine.machine-create.made');
+  failpoint('machines.create.made');
   ctx.store.transaction(() => {
     ctx.records.put(record);
     ctx.intents.done('create', id);

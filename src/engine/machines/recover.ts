@@ -10,13 +10,6 @@ export async function recoverMachines(ctx: EngineContext): Promise<void> {
     spec.machine.disks.flatMap(({ diskId }) => diskId ?? []),
   );
   await Promise.all([ctx.disks.recover(new Set(disks)), sweepDirectories(ctx)]);
-  for (const { id, owner } of ctx.disks.list())
-    if (owner !== undefined && !ctx.records.get(owner) && !beingMade(ctx, owner))
-      ctx.disks.release(id, owner);
-}
-
-function beingMade(ctx: EngineContext, id: string): boolean {
-  return ctx.intents.has('create', id);
 }
 
 async function sweepDirectories(ctx: EngineContext): Promise<void> {

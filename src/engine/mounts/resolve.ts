@@ -81,6 +81,10 @@ function mountsFrom(ctx: EngineContext, from: string): MountSpec[] {
   if (!/^(|ro|rw|z|Z|(ro|rw),[zZ])$/.test(mode))
     throw isleError('invalidParameter', { message: `invalid mode for volumes-from: ${mode}` });
   const source: ContainerRecord = ctx.records.find(at < 0 ? from : from.slice(0, at));
+  if (source.spec.machine)
+    throw isleError('invalidParameter', {
+      message: `"${source.name}" is a virtual machine: it has disks instead of volumes`,
+    });
   return source.mountSpecs
     .filter((mount) => mount.type !== 'tmpfs')
     .map((mount) => ({ ...mount, readOnly: mount.readOnly || mode.startsWith('ro'), noCopy: true }));
