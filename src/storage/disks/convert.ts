@@ -32,6 +32,8 @@ export async function convert(conversion: Conversion): Promise<void> {
   const args = [
     'convert',
     '-p',
+    // Our own formats take writes in any order, so that none waits for those before it.
+    ...(['qcow2', 'raw'].includes(format) && !conversion.compress ? ['-W', '-m', '16'] : []),
     '-O',
     format,
     ...(conversion.compress ? ['-c'] : []),
@@ -71,7 +73,7 @@ function keepWriting(file: { datasync(): Promise<void> }): { stop(): Promise<voi
       .datasync()
       .catch(() => undefined)
       .then(() => void (under = undefined));
-  }, 500);
+  }, 100);
   return {
     async stop() {
       clearInterval(timer);

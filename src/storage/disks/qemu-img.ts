@@ -135,7 +135,7 @@ function explain(stderr: string, code: number, path = '', what: string): Error {
   return isleError('invalidDisk', { why: words || `qemu-img ended with code ${code}` });
 }
 
-/** What a file of a disk may become: its guest's bytes, and what the format needs beside them. */
+/** What a file of a disk may become: its guest's bytes, and what the format needs or takes in advance beside them. */
 export function fileSizeOf(size: number, format: DiskFormat | ForeignFormat): number {
-  return format === 'raw' ? size : Math.ceil(size * 1.02) + 64 * 1024 * 1024;
+  return format === 'raw' ? size : Math.ceil(size * 1.02) + 512 * 1024 * 1024;
 }
