@@ -1,6 +1,8 @@
 import type { ApplianceDiskFile } from '../appliances.ts';
 import { refusal } from './refuse.ts';
 import type { ApplianceFile } from './source.ts';
+import { readVdiHeader } from './vdi.ts';
+import { readParallelsHeader } from './parallels-image.ts';
 
 /**
  * What a disk's first (or last) bytes must say for its format, and that it does not stand on another file: a snapshot's
@@ -12,14 +14,13 @@ export async function checkHead(file: ApplianceFile, format: ApplianceDiskFile['
     case 'qcow2':
       return checkQcow2(file.name, head);
     case 'vdi':
-      return checkVdi(file.name, head);
+      return await checkVdi(file);
     case 'vhdx':
       return await checkVhdx(file, head);
     case 'vpc':
       return await checkVhd(file);
     case 'parallels':
-      if (!/^Withou(tFreeSpace|FreSpacExt)/.test(head.toString('latin1', 0, 16)))
-        throw refusal(file.name, 'it is no Parallels disk (or a plain one: say raw)');
+      await readParallelsHeader(file);
       return;
     case 'vmdk':
     case 'raw':
@@ -37,15 +38,12 @@ function checkQcow2(name: string, head: Buffer): void {
     );
 }
 
-/** https://forums.virtualbox.org/viewtopic.php?t=8046 */
-function checkVdi(name: string, head: Buffer): void {
-  if (head.length < 512 || head.readUInt32LE(64) !== 0xbeda107f) throw refusal(name, 'it is no VDI disk');
-  const type = head.readUInt32LE(76);
-  const parent = head.subarray(424, 440);
-  if (type === 4 || parent.some((byte) => byte !== 0))
+async function checkVdi(file: ApplianceFile): Promise<void> {
+  const { parent } = await readVdiHeader(file);
+  if (parent !== undefined)
     throw refusal(
-      name,
-      'it is the file of a snapshot (a differencing disk): delete the snapshots in VirtualBox, which merges them, or clone the machine there',
+      file.name,
+      'it is the file of a snapshot (a differencing disk): delete the snapshots in VirtualBox, which merges them, or give the machine itself (.vbox)',
     );
 }
 

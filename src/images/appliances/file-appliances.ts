@@ -1,4 +1,4 @@
-import { posix } from 'node:path';
+import { basename, dirname, join, posix } from 'node:path';
 import { stat } from 'node:fs/promises';
 import { errnoOf } from '../../lib/errors.ts';
 import type {
@@ -16,8 +16,15 @@ import { OpenAppliance, type ReadMachine } from './open-appliance.ts';
 import { readOvf } from './ovf.ts';
 import { writeOva } from './ova-write.ts';
 import { refusal } from './refuse.ts';
-import { openGiven, type ApplianceFile, type ApplianceSource } from './source.ts';
+import { openGiven, readAll, type ApplianceFile, type ApplianceSource } from './source.ts';
+import { readLibvirt } from './libvirt.ts';
+import { readHyperV } from './hyperv.ts';
+import { readPvs } from './pvs.ts';
+import { readVbox } from './vbox.ts';
 import { readVmx } from './vmx.ts';
+import { readXl } from './xl.ts';
+import { readXml } from './xml.ts';
+import { readXva } from './xva.ts';
 
 /** Machines of other hypervisors, in files of this host. */
 export function fileAppliances(): Appliances {
@@ -34,7 +41,7 @@ async function readAppliance(
   if (!path.startsWith('/')) throw refusal(path, 'an absolute path is needed');
   const { file, source } = await given(path);
   try {
-    const format = formatOf(file.name, hint);
+    const format = await formatOf(file, hint);
     if (format === 'ova') return await readOva(file, source, signal);
     const read = await readers(format, hint)(file, source, signal);
     return new OpenAppliance(format, file.name, read, source);
@@ -44,11 +51,14 @@ async function readAppliance(
   }
 }
 
+/** Of a bundle, the file in it that says what it is; of an export of Hyper-V, its whole directory. */
 async function given(path: string) {
   try {
-    if ((await stat(path)).isDirectory())
-      throw refusal(path, 'it is a directory: give the file in it that describes the machine');
-    return await openGiven(path);
+    if (!(await stat(path)).isDirectory())
+      return await openGiven(path, basename(dirname(path)) === 'Virtual Machines' ? 2 : 1);
+    if (/\.pvm\/?$/i.test(path)) return await openGiven(join(path, 'config.pvs'));
+    if (/\.hdd\/?$/i.test(path)) return await openGiven(join(path, 'DiskDescriptor.xml'), 2);
+    throw refusal(path, 'it is a directory: give the file in it that describes the machine');
   } catch (error) {
     const code = errnoOf(error);
     if (code === 'ENOENT' || code === 'ENOTDIR') throw refusal(path, 'there is no such file', error);
@@ -81,10 +91,20 @@ function readers(format: Exclude<ApplianceFormat, 'ova'>, hint: ApplianceHint | 
       return ovf;
     case 'vmx':
       return readVmx;
+    case 'vbox':
+      return readVbox;
+    case 'vmcx':
+      return readHyperV;
+    case 'xva':
+      return readXva;
+    case 'xl':
+      return readXl;
+    case 'pvs':
+      return readPvs;
+    case 'libvirt':
+      return readLibvirt;
     case 'disk':
-      return (file, source) => Promise.resolve(readBareDisk(file, source, diskHint(hint)));
-    default:
-      throw refusal(format, 'this is not read');
+      return (file, source) => readBareDisk(file, source, diskHint(hint));
   }
 }
 
@@ -92,6 +112,12 @@ const suffixes: Record<string, ApplianceFormat> = {
   '.ova': 'ova',
   '.ovf': 'ovf',
   '.vmx': 'vmx',
+  '.vbox': 'vbox',
+  '.vmcx': 'vmcx',
+  '.xva': 'xva',
+  '.cfg': 'xl',
+  '.xl': 'xl',
+  '.pvs': 'pvs',
 };
 
 const diskFormats: Record<ApplianceDiskFile['format'], true> = {
@@ -108,14 +134,24 @@ function diskHint(hint: ApplianceHint | undefined): ApplianceDiskFile['format'] 
   return hint !== undefined && hint in diskFormats ? (hint as ApplianceDiskFile['format']) : undefined;
 }
 
-function formatOf(name: string, hint: ApplianceHint | undefined): ApplianceFormat {
-  if (diskHint(hint)) return 'disk';
+async function formatOf(file: ApplianceFile, hint: ApplianceHint | undefined): Promise<ApplianceFormat> {
+  const { name } = file;
+  if (diskHint(hint) || posix.basename(name) === 'DiskDescriptor.xml') return 'disk';
   if (hint !== undefined) return hint as ApplianceFormat;
   const suffix = posix.extname(name).toLowerCase();
   if (suffixes[suffix]) return suffixes[suffix];
+  if (/\.xva\.(gz|zst|xz)$/i.test(name)) return 'xva';
   if (formatOfSuffix(name)) return 'disk';
+  if (suffix === '.xml') return await formatOfXml(file);
+  const known = [...new Set(Object.values(suffixes)), 'libvirt'].join(', ');
   throw refusal(
     name,
-    `its name does not say what it is: say it with --format (${[...new Set(Object.values(suffixes))].join(', ')}, or the format of a disk)`,
+    `its name does not say what it is: say it with --format (${known}, or the format of a disk)`,
   );
+}
+
+/** Hyper-V's older settings, or libvirt's. */
+async function formatOfXml(file: ApplianceFile): Promise<ApplianceFormat> {
+  const roots = ['domain', 'domstatus', 'domainsnapshot', 'configuration'];
+  return readXml(await readAll(file), file.name, roots).name === 'configuration' ? 'vmcx' : 'libvirt';
 }

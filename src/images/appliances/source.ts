@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { basename, dirname, posix } from 'node:path';
+import { posix } from 'node:path';
 import { errnoOf, messageOf } from '../../lib/errors.ts';
 import { closeFd, O_PATH, openFileIn, openIn } from '../../host/paths.ts';
 import { bounds } from './bounds.ts';
@@ -63,11 +63,15 @@ export class ApplianceDirectory implements ApplianceSource {
   }
 }
 
-/** The user's own file, by the path that they gave; its directory is the appliance's. */
-export async function openGiven(path: string): Promise<{ file: ApplianceFile; source: ApplianceDirectory }> {
-  const source = await ApplianceDirectory.open(dirname(path));
+/** The user's own file, by the path that they gave. Its directory is the appliance's, or the one `levels` above it. */
+export async function openGiven(
+  path: string,
+  levels = 1,
+): Promise<{ file: ApplianceFile; source: ApplianceDirectory }> {
+  const parts = path.split('/').filter((part) => part !== '');
+  const source = await ApplianceDirectory.open(`/${parts.slice(0, -levels).join('/')}`);
   try {
-    const file = await source.find(basename(path));
+    const file = await source.find(parts.slice(-levels).join('/'));
     if (file === undefined) throw refusal(path, 'there is no such file');
     return { file, source };
   } catch (error) {
@@ -139,4 +143,18 @@ export async function hashOf(file: ApplianceFile, algorithm: string, signal?: Ab
 /** A new file for what is taken out of an archive. */
 export function newFile(path: string): Promise<FileHandle> {
   return open(path, constants.O_CREAT | constants.O_EXCL | constants.O_RDWR | constants.O_NOFOLLOW, 0o600);
+}
+
+/**
+ * A disk that a description names by its path on the old host: the file of that name beside the description. Nothing else is
+ * taken, or a description could name any file of this host.
+ */
+export async function findBeside(
+  source: ApplianceSource,
+  path: string,
+  description: string,
+): Promise<ApplianceFile | undefined> {
+  const plain = path.replaceAll('\\', '/');
+  const absolute = plain.startsWith('/') || /^[a-zA-Z]:/.test(plain);
+  return await source.find(posix.join(posix.dirname(description), absolute ? posix.basename(plain) : plain));
 }

@@ -6,7 +6,7 @@ import { nicModel, scsiController } from './hardware-words.ts';
 import type { ReadMachine } from './open-appliance.ts';
 import { osVariantOf } from './os-names.ts';
 import { refusal } from './refuse.ts';
-import { readAll, type ApplianceFile, type ApplianceSource } from './source.ts';
+import { findBeside, readAll, type ApplianceFile, type ApplianceSource } from './source.ts';
 
 export type VmxSettings = Map<string, string>;
 
@@ -134,7 +134,7 @@ async function diskAt(
     return undefined;
   }
   if (name === '') throw refusal(where, `the disk ${device} has no file`);
-  const file = await source.find(name);
+  const file = await findBeside(source, name, where);
   if (file === undefined) throw refusal(where, `the file "${name}" of ${device} is missing`);
   return { entry, take: diskIn(file, source, { format: 'vmdk' }) };
 }
