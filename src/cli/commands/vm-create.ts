@@ -94,7 +94,7 @@ async function conclude(
   if (!flags['no-start']) await startMade(context, Id, Name);
   if (flags.autoconsole && !flags['no-start']) {
     const { openConsole } = await import('../vm/console.ts');
-    return await openConsole(context, Name, {});
+    return await openConsole(context, Name, { stdin: true, tail: 100 });
   }
   out.line(Name);
   return 0;

@@ -3,7 +3,7 @@ import type { MachineSummary } from '../client/machine-types.ts';
 import { defineCommand } from '../command.ts';
 import { boolean } from '../flags.ts';
 import { listFlags, printListing } from '../list-output.ts';
-import type { Paint } from '../terminal/paint.ts';
+import { isOff, stateOf, statePaint } from '../vm/state.ts';
 import { shortened } from '../words.ts';
 
 export const command = defineCommand({
@@ -50,18 +50,3 @@ export const command = defineCommand({
     });
   },
 });
-
-const isOff = ({ State }: MachineSummary) => !['running', 'paused', 'restarting'].includes(State);
-
-/** virsh's words. */
-function stateOf(row: MachineSummary): string {
-  if (isOff(row))
-    return row.Saved ? 'saved' : row.State === 'exited' || row.State === 'created' ? 'shut off' : row.State;
-  return row.State;
-}
-
-function statePaint(row: MachineSummary, paint: Paint): (text: string) => string {
-  if (row.State === 'running') return paint.green;
-  if (row.State === 'dead') return paint.red;
-  return isOff(row) ? paint.dim : paint.yellow;
-}

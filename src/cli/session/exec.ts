@@ -57,7 +57,7 @@ export async function execute(context: Context, request: ExecRequest): Promise<n
     stdin,
     stdout: true,
     stderr: true,
-    detachKeys: keys,
+    detachKeys: [keys],
   });
   const resize = tty ? resizer(client, path) : undefined;
   const release = resize

@@ -17,10 +17,16 @@ export interface ForegroundOptions {
   stdout: boolean;
   stderr: boolean;
   detachKeys: string | undefined;
+  /** Another sequence that leaves, too. */
+  otherKeys?: string;
+  /** How to come back, for people; `isle attach NAME` when absent. */
+  comeBack?: string;
   sigProxy: boolean;
   /** Also bring stored output, as attaching to a container before its start needs nothing of it. */
   logs?: boolean;
   wait: 'next-exit' | 'removed' | 'not-running';
+  /** Once output is kept for us, and before any of it is shown. */
+  before?: () => Promise<void>;
   /** Starts it once everything is connected; absent when it runs already. */
   start?: () => Promise<void>;
 }
@@ -54,8 +60,9 @@ export async function runInForeground(context: Context, options: ForegroundOptio
     hijacked &&
     new StreamSession(context, hijacked, {
       ...options,
-      detachKeys: options.tty && options.stdin ? keys : [],
+      detachKeys: options.tty && options.stdin ? [keys, parseDetachKeys(options.otherKeys ?? '')] : [],
     });
+  await options.before?.();
   const resize = options.tty ? resizer(client, path) : undefined;
   let interrupted = false;
   const raw = StreamSession.isRaw(options);
@@ -95,7 +102,7 @@ export async function runInForeground(context: Context, options: ForegroundOptio
     const answer = await exit.catch((cause: unknown) => {
       throw new Failure(`the engine went away; ${options.name} runs on without it`, {
         exitCode: 125,
-        hint: `start the engine and come back: isle up; isle attach ${options.name}`,
+        hint: `start the engine and come back: isle up; ${options.comeBack ?? `isle attach ${options.name}`}`,
         cause,
       });
     });
@@ -125,5 +132,6 @@ async function waitFor(
 
 function sayHowToComeBack({ err }: Context, options: ForegroundOptions, raw: boolean): void {
   err.write(raw ? '\r\n' : '\n');
-  err.line(`isle: detached; ${options.name} runs on. To come back: isle attach ${options.name}`);
+  const comeBack = options.comeBack ?? `isle attach ${options.name}`;
+  err.line(`isle: detached; ${options.name} runs on. To come back: ${comeBack}`);
 }

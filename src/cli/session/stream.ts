@@ -14,8 +14,8 @@ export interface StreamOptions {
   stdin: boolean;
   stdout: boolean;
   stderr: boolean;
-  /** Empty: none. Looked for only on a terminal. */
-  detachKeys: readonly number[];
+  /** Sequences that leave; an empty one is none. Looked for only on a terminal. */
+  detachKeys: readonly (readonly number[])[];
 }
 
 export type StreamEnd = 'ended' | 'detached';
@@ -87,9 +87,15 @@ export class StreamSession {
     const input = process.stdin;
     const socket = this.#socket;
     const raw = StreamSession.isRaw(this.#options);
-    const keys = new DetachKeys(raw ? this.#options.detachKeys : []);
+    const watched = (raw ? this.#options.detachKeys : []).map((keys) => new DetachKeys(keys));
     const onData = (chunk: Buffer) => {
-      const { pass, detached } = keys.feed(chunk);
+      let pass = chunk;
+      let detached = false;
+      for (const keys of watched) {
+        const fed = keys.feed(pass);
+        pass = fed.pass;
+        detached ||= fed.detached;
+      }
       if (pass.length > 0 && !socket.write(pass)) {
         input.pause();
         void once(socket, 'drain').then(

@@ -49,6 +49,56 @@ export const machineCommands: Readonly<Record<string, Entry>> = {
     group,
     load: () => import('../commands/vm-resume.ts'),
   },
+  'vm show': {
+    summary: 'Show a machine: hardware, disks, addresses',
+    group,
+    load: () => import('../commands/vm-show.ts'),
+  },
+  'vm console': {
+    summary: 'Connect this terminal to the serial console of a machine',
+    group,
+    load: () => import('../commands/vm-console.ts'),
+  },
+  'vm edit': {
+    summary: 'Change the hardware of a machine',
+    group,
+    load: () => import('../commands/vm-edit.ts'),
+  },
+  'vm rename': {
+    summary: 'Rename a machine',
+    group,
+    load: () => import('../commands/vm-rename.ts'),
+  },
+  'vm autostart': {
+    summary: 'Start machines with the engine',
+    group,
+    load: () => import('../commands/vm-autostart.ts'),
+  },
+  'vm remove': {
+    summary: 'Remove machines, asking about their disks',
+    group,
+    load: () => import('../commands/vm-remove.ts'),
+  },
+  'vm domstate': {
+    summary: 'Print the state of a machine',
+    group,
+    load: () => import('../commands/vm-domstate.ts'),
+  },
+  'vm domifaddr': {
+    summary: 'List the addresses of a machine',
+    group,
+    load: () => import('../commands/vm-domifaddr.ts'),
+  },
+  'vm domblklist': {
+    summary: 'List the disks of a machine',
+    group,
+    load: () => import('../commands/vm-domblklist.ts'),
+  },
+  'vm domiflist': {
+    summary: 'List the network cards of a machine',
+    group,
+    load: () => import('../commands/vm-domiflist.ts'),
+  },
 };
 
 /** Other words of virsh's, Incus's and Docker's for the same. */
@@ -60,4 +110,23 @@ export const machineAliases: Readonly<Record<string, string>> = {
   'vm poweroff': 'vm destroy',
   'vm pause': 'vm suspend',
   'vm unpause': 'vm resume',
+  'vm install': 'vm create',
+  'vm dominfo': 'vm show',
+  'vm info': 'vm show',
+  'vm domrename': 'vm rename',
+  'vm undefine': 'vm remove',
+  'vm rm': 'vm remove',
+  'vm delete': 'vm remove',
+  'vm state': 'vm domstate',
+  'vm addresses': 'vm domifaddr',
+  'vm disks': 'vm domblklist',
+  // What containers have, too.
+  'vm logs': 'logs',
+  'vm stats': 'stats',
+  'vm exec': 'exec',
+  'vm cp': 'cp',
+  'vm wait': 'wait',
+  'vm port': 'port',
+  'vm update': 'update',
+  'vm inspect': 'container inspect',
 };
