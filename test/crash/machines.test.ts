@@ -109,7 +109,10 @@ async function removeAll({ engine, options }: FakeEngine): Promise<void> {
 }
 
 async function stateOf(dataRoot: string): Promise<Record<string, string[]>> {
-  const list = async (path: string) => (await readdir(join(dataRoot, path)).catch(() => [])).sort();
+  const list = async (path: string): Promise<string[]> => {
+    const names: string[] = await readdir(join(dataRoot, path)).catch(() => []);
+    return names.sort();
+  };
   return {
     containers: await list('containers'),
     machines: await list('machines'),
