@@ -1,0 +1,58 @@
+import type { MachineDisk, MachineSpec } from '../../../engine/machine.ts';
+import { isleError } from '../../../lib/errors.ts';
+import type { Qmp } from '../../../host/qmp/qmp.ts';
+
+/** Milliseconds for what goes through all of a disk's tables. */
+export const tablePatience = 120_000;
+
+/**
+ * The nodes that a snapshot consists of: what the guest can write. Throws `conflict` for a disk whose format keeps no
+ * snapshots, and for a machine without any that does.
+ */
+export function snapshotNodes({ disks, firmware }: Pick<MachineSpec, 'disks' | 'firmware'>): string[] {
+  const written = disks.filter(({ readOnly }) => !readOnly);
+  const raw = written.filter(({ format }) => format === 'raw');
+  if (raw.length > 0)
+    throw isleError('conflict', {
+      message: `${raw.map(named).join(', ')} cannot be in a snapshot: raw disks have none; attach it read-only, detach it for as long, or import it into a qcow2 disk of Isle's`,
+    });
+  if (written.length === 0)
+    throw isleError('conflict', {
+      message: 'the machine has no disk that it writes: there is nothing to keep a snapshot in',
+    });
+  return [...written.map(({ target }) => diskNode(target)), ...(firmware === 'bios' ? [] : ['nvram'])];
+}
+
+/** The node with the format of a disk. */
+export function diskNode(target: string): string {
+  return `disk-${target}`;
+}
+
+function named({ target, path }: MachineDisk): string {
+  return path === undefined ? `disk ${target}` : `disk ${target} (${path})`;
+}
+
+export interface NodeSnapshot {
+  name: string;
+  /** Bytes of memory and devices; 0: disks only. */
+  stateBytes: number;
+}
+
+/** By node. Sizes and names are as QEMU tells them. */
+export async function snapshotsOf(qmp: Qmp): Promise<Map<string, NodeSnapshot[]>> {
+  const found = await qmp.execute<NodeInfo[]>('query-named-block-nodes', { flat: true });
+  return new Map(
+    found.map((node) => [
+      String(node['node-name']),
+      (node.image?.snapshots ?? []).map((one) => ({
+        name: String(one.name),
+        stateBytes: Number(one['vm-state-size']),
+      })),
+    ]),
+  );
+}
+
+interface NodeInfo {
+  'node-name': string;
+  image?: { snapshots?: { name: string; 'vm-state-size': number }[] };
+}
