@@ -20,7 +20,9 @@ export async function writeMemory(path: string, stream: Readable, most: number):
   try {
     await file.write(magic);
     const compress = createZstdCompress({ chunkSize: 256 * 1024, params: quick });
-    await pipeline(stream, limit(most), compress, file.createWriteStream({ autoClose: false }));
+    await pipeline(stream, limit(most), compress, async (compressed: AsyncIterable<Buffer>) => {
+      for await (const chunk of compressed) await file.writeFile(chunk);
+    });
     await file.sync();
     await rename(part, path);
     await syncDirectory(dirname(path));

@@ -63,7 +63,9 @@ export async function continueFrom(
     using found = await socketPath(path, AbortSignal.timeout(patience));
     const socket = connect({ path: found.path });
     const [outcome, sent] = await Promise.allSettled([migrated(qmp), pipeline(memory, socket)]);
-    if (outcome.status === 'rejected') throw damaged(String(outcome.reason.message), sent);
+    if (outcome.status === 'rejected')
+      throw damaged('it is cut off, was changed, or is of other hardware', outcome.reason);
+    if (sent.status === 'rejected') throw damaged('it was changed', sent.reason);
     await qmp.execute('cont', undefined, { patience });
   } catch (error) {
     // QEMU ends by itself when the stream is none.
