@@ -11,6 +11,7 @@ import { socketPath } from '../../../host/socket-path.ts';
 import { isIsleError, isleError } from '../../../lib/errors.ts';
 import { failpoint } from '../../../lib/failpoint.ts';
 import { Rollback } from '../../../lib/rollback.ts';
+import { setClock } from '../agent/clock.ts';
 import type { LiveMachine } from '../live-machine.ts';
 import { refuseImmovable } from './immovable.ts';
 import { damaged, readMemory, writeMemory } from './memory-file.ts';
@@ -75,6 +76,7 @@ export async function continueFrom(
     qmp.close();
     await rm(path, { force: true });
   }
+  await setClock(live);
 }
 
 async function sendMemory(live: LiveMachine, qmp: Qmp, path: string): Promise<void> {
@@ -134,13 +136,9 @@ async function receive(path: string): Promise<Receiver> {
 
 async function migrated(qmp: Qmp): Promise<undefined> {
   for (;;) {
-    const found = await qmp.execute<{ status?: unknown; 'error-desc'?: unknown }>(
-      'query-migrate',
-      undefined,
-      {
-        patience,
-      },
-    );
+    const found = await qmp.execute<{ status?: string; 'error-desc'?: string }>('query-migrate', undefined, {
+      patience,
+    });
     if (found.status === 'completed') return undefined;
     if (found.status === 'failed' || found.status === 'cancelled')
       throw isleError('guestFailed', {

@@ -1,6 +1,8 @@
 import type { Qmp } from '../../../host/qmp/qmp.ts';
 import { isleError } from '../../../lib/errors.ts';
 import { newId } from '../../../lib/ids.ts';
+import { setClock } from '../agent/clock.ts';
+import { freeze } from '../agent/freeze.ts';
 import type { LiveMachine } from '../live-machine.ts';
 import { refuseImmovable } from './immovable.ts';
 import { pausesOf } from './pauses.ts';
@@ -38,13 +40,33 @@ async function takeDisks(
   nodes: string[],
   { name, quiesce }: { name: string; quiesce: boolean },
 ): Promise<{ pausedMs: number }> {
-  if (quiesce) throw isleError('unavailable', { message: `machine ${live.id}: no guest agent answers` });
+  if (quiesce) return await takeFrozen(live, qmp, nodes, name);
   const actions = nodes.map((device) => ({
     type: 'blockdev-snapshot-internal-sync',
     data: { device, name },
   }));
   const begin = performance.now();
   await qmp.execute('transaction', { actions }, { patience: tablePatience });
+  return { pausedMs: performance.now() - begin };
+}
+
+/** A guest that did not stay frozen has no snapshot: it would not be what was asked for. */
+async function takeFrozen(
+  live: LiveMachine,
+  qmp: Qmp,
+  nodes: string[],
+  name: string,
+): Promise<{ pausedMs: number }> {
+  const begin = performance.now();
+  let taken = false;
+  try {
+    await using _frozen = await freeze(live);
+    await takeDisks(live, qmp, nodes, { name, quiesce: false });
+    taken = true;
+  } catch (error) {
+    if (taken) await removeSnapshot(live, name);
+    throw error;
+  }
   return { pausedMs: performance.now() - begin };
 }
 
@@ -62,7 +84,7 @@ async function takeAll(qmp: Qmp, nodes: string[], tag: string): Promise<{ paused
  * memory of it. When QEMU fails in the middle, what was running before is lost: the guest is left stopped.
  */
 export async function revertSnapshot(live: LiveMachine, name: string): Promise<void> {
-  const nodes = snapshotNodes(live.hardware.spec);
+  const nodes = writtenNodes(live);
   const qmp = await live.ownQmp();
   try {
     const vmstate = await nodeWithMemory(qmp, nodes, name);
@@ -74,6 +96,7 @@ export async function revertSnapshot(live: LiveMachine, name: string): Promise<v
   } finally {
     qmp.close();
   }
+  await setClock(live);
 }
 
 /** Of those disks that have it; so that it can be called again. */
