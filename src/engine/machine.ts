@@ -201,6 +201,8 @@ export interface DirtyBitmap {
   name: string;
   /** It has every change since it was made. Not so when whoever had the disk open was killed. */
   whole: boolean;
+  /** bytes */
+  changed: number;
 }
 
 export interface BlockCopy {

@@ -107,6 +107,8 @@ export const catalogue = {
   noSuchPath: [404, 'Could not find the file {path} in container {container}'],
   missingLayer: [500, 'layer {chainId} is not on this host: pull or load its image again'],
   noSuchSnapshot: [404, 'there is no root file system for container {id}: it was removed or never made'],
+  damagedBackup: [500, 'the backup is damaged: {file}: {why}'],
+  noSuchBackup: [404, 'there is no backup "{id}" in {path}: see "isle vm backup-list {path}"'],
   noSuchSaved: [404, 'container {id} has no snapshot "{name}": see "isle snapshot ls"'],
   savedNameInUse: [409, 'container {id} has a snapshot "{name}" already: remove it or take another name'],
   noSuchDisk: [404, 'there is no disk {id}: see "isle vm vol-list"'],
