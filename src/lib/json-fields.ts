@@ -24,8 +24,7 @@ export class Fields {
     const value = this.raw(key);
     if (typeof value !== 'string') throw this.#wrong(key, 'not a text');
     if (value.length > most) throw this.#wrong(key, `longer than ${most} characters`);
-    if (pattern ? !pattern.test(value) : /[\0-\x1f\x7f]/.test(value))
-      throw this.#wrong(key, 'not a valid one');
+    if (pattern ? !pattern.test(value) : /\p{Cc}/u.test(value)) throw this.#wrong(key, 'not a valid one');
     return value;
   }
 
@@ -68,8 +67,9 @@ export class Fields {
   }
 
   texts(key: string, most: number, options: { most?: number; pattern?: RegExp } = {}): string[] {
-    const items = new Fields({ ...this.#items(key, most) }, this.#name(key), this.#fail);
-    return Object.keys(items.#object).map((index) => items.text(index, options));
+    const items = this.#items(key, most);
+    const fields = new Fields(Object.fromEntries(items.entries()), this.#name(key), this.#fail);
+    return items.map((_, index) => fields.text(String(index), options));
   }
 
   /** An object whose keys are data: texts by text. */
