@@ -1,4 +1,5 @@
 import type { Duplex, Readable } from 'node:stream';
+import type { PathStat } from './engine.ts';
 
 /**
  * A full virtual machine in the engine's words: what `isle vm create` says, and what can be done with one beyond what a
@@ -132,7 +133,9 @@ export interface MachineControl {
   resizeDisk(id: string, target: string, size: number): Promise<void>;
   limitDisk(id: string, target: string, limits: MachineDisk['limits']): Promise<void>;
   changeMedium(id: string, target: string, path: string | undefined): Promise<void>;
-  plugLink(id: string, link: { name: string; tap: string; macAddress: string; model: string }): Promise<void>;
+  /** A card for an interface that its pod has got, by that name. */
+  plugLink(id: string, link: { name: string; model: string }): Promise<void>;
+  /** The pod's interface may go afterwards. */
   unplugLink(id: string, name: string): Promise<void>;
   setVcpus(id: string, count: number): Promise<void>;
   setMemory(id: string, bytes: number): Promise<void>;
@@ -226,7 +229,11 @@ export interface BlockCopy {
   quiesce: boolean;
 }
 
+/** Of a running guest. Throws `noSuchPath`, `guestAgentMissing`, `guestUnresponsive`, `guestFailed` with the guest's words. */
 export interface MachineFiles {
-  read(path: string): Promise<Readable>;
-  write(path: string, content: Readable, mode: number): Promise<void>;
+  stat(path: string): Promise<PathStat>;
+  /** A tar archive of the path, by its last name. */
+  read(path: string): Promise<{ stat: PathStat; tar: Readable }>;
+  /** Unpacks an archive into a directory. */
+  write(directory: string, tar: Readable, options: { copyUidGid: boolean }): Promise<void>;
 }

@@ -1,32 +1,35 @@
 import type { Readable } from 'node:stream';
-import { isleError } from '../../lib/errors.ts';
+import { publishContainer } from '../containers/events.ts';
 import type { EngineContext } from '../context.ts';
 import type { PathStat } from '../engine.ts';
-import type { MachineRecord } from './record.ts';
+import { controlOf, type MachineRecord } from './record.ts';
 
-/** `cp` from and to a guest, through its agent: the same calls as of a container's root. */
+/** `cp` from and to a guest, through its agent: the same calls as of a container's root. Of one that runs only. */
 export async function statGuestPath(
-  _ctx: EngineContext,
-  _record: MachineRecord,
-  _path: string,
+  ctx: EngineContext,
+  record: MachineRecord,
+  path: string,
 ): Promise<PathStat> {
-  throw isleError('notImplemented', { what: 'copying from virtual machines' });
+  return await controlOf(ctx, record.id).control.agentFiles(record.id).stat(path);
 }
 
 export async function readGuestArchive(
-  _ctx: EngineContext,
-  _record: MachineRecord,
-  _path: string,
+  ctx: EngineContext,
+  record: MachineRecord,
+  path: string,
 ): Promise<{ stat: PathStat; tar: Readable }> {
-  throw isleError('notImplemented', { what: 'copying from virtual machines' });
+  const archive = await controlOf(ctx, record.id).control.agentFiles(record.id).read(path);
+  publishContainer(ctx, record, 'archive-path');
+  return archive;
 }
 
 export async function writeGuestArchive(
-  _ctx: EngineContext,
-  _record: MachineRecord,
-  _path: string,
-  _tar: Readable,
-  _options: { noOverwriteDirNonDir: boolean; copyUidGid: boolean },
+  ctx: EngineContext,
+  record: MachineRecord,
+  path: string,
+  tar: Readable,
+  { copyUidGid }: { noOverwriteDirNonDir: boolean; copyUidGid: boolean },
 ): Promise<void> {
-  throw isleError('notImplemented', { what: 'copying to virtual machines' });
+  await controlOf(ctx, record.id).control.agentFiles(record.id).write(path, tar, { copyUidGid });
+  publishContainer(ctx, record, 'extract-to-dir');
 }

@@ -51,6 +51,8 @@ export async function withAgent<T>(
 /** Milliseconds. */
 const defaultPatience = 5000;
 
+const mostAnswers = 64;
+
 /** QEMU serves one at a time and lets hardly anybody wait: EAGAIN is its full queue. */
 async function connectBy(path: string, end: number, patience: number): Promise<Socket> {
   for (;;) {
@@ -71,6 +73,8 @@ async function connectBy(path: string, end: number, patience: number): Promise<S
 class Connection implements Agent {
   readonly #socket: Socket;
   readonly #messages = new AgentMessages();
+  /** Answers that nobody has taken yet: none but while somebody waits for more than one. */
+  #come: AgentAnswer[] = [];
   #waiting: ((answer: AgentAnswer | Error) => void) | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #over: Error | undefined;
@@ -131,6 +135,7 @@ class Connection implements Agent {
   }
 
   #send(command: string, args: object | undefined, first = false): void {
+    this.#come = [];
     const text = JSON.stringify({ execute: command, ...(args && { arguments: args }) });
     // 0xFF makes its parser forget what it has of an unfinished command.
     if (first) this.#socket.write(Buffer.from([0xff]));
@@ -138,6 +143,8 @@ class Connection implements Agent {
   }
 
   async #answer(patience: number, what: string, waited = patience): Promise<AgentAnswer> {
+    const ready = this.#come.shift();
+    if (ready) return ready;
     if (this.#over) throw this.#over;
     const { promise, resolve } = Promise.withResolvers<AgentAnswer | Error>();
     const timer = setTimeout(() => resolve(isleError('guestUnresponsive', { what, waited })), patience);
@@ -154,7 +161,13 @@ class Connection implements Agent {
 
   #onData(chunk: Buffer): void {
     try {
-      for (const answer of this.#messages.take(chunk)) this.#waiting?.(answer);
+      for (const answer of this.#messages.take(chunk)) {
+        const waiting = this.#waiting;
+        this.#waiting = undefined;
+        if (waiting) waiting(answer);
+        else if (this.#come.push(answer) > mostAnswers)
+          throw isleError('guestBroken', { why: 'its agent answers what nobody asked' });
+      }
     } catch (error) {
       this.#end(error as Error);
     }
