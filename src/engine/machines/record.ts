@@ -1,6 +1,6 @@
 import { isleError, isIsleError } from '../../lib/errors.ts';
 import type { ContainerRecord } from '../containers/record.ts';
-import { isRunning, requireRunning } from '../containers/records.ts';
+import { isRunning } from '../containers/records.ts';
 import type { EngineContext } from '../context.ts';
 import type { MachineControl, MachineSpec } from '../machine.ts';
 import type { Container, ContainerSpec } from '../model.ts';
@@ -54,27 +54,30 @@ export function changeMachine(
   return changed;
 }
 
-/** What the runtime can do with it now. Throws `notRunning`, `conflict` for one that is paused. */
-export function controlOf(
-  ctx: EngineContext,
-  reference: string,
-): { record: MachineRecord; control: MachineControl } {
-  const { id } = findMachine(ctx, reference);
-  requireRunning(ctx.records, id);
-  return controlAny(ctx, id);
+/** What the runtime can do with it now. Throws `conflict` for one that does not run or is paused. */
+export function controlOf(ctx: EngineContext, reference: string): Controlled {
+  const found = controlAny(ctx, reference);
+  if (found.record.state.phase === 'paused')
+    throw isleError('conflict', {
+      message: `the machine "${found.record.name}" is suspended: let it go on first (isle vm resume ${found.record.name})`,
+    });
+  return found;
 }
 
 /** Like {@link controlOf}, of one that is paused too. */
-export function controlAny(
-  ctx: EngineContext,
-  reference: string,
-): { record: MachineRecord; control: MachineControl } {
+export function controlAny(ctx: EngineContext, reference: string): Controlled {
   const record = findMachine(ctx, reference);
-  if (!isRunning(record.state)) throw isleError('notRunning', { id: record.name });
+  if (!isRunning(record.state))
+    throw isleError('conflict', { message: `the machine "${record.name}" does not run` });
   const { machines } = ctx.runtimeOf(record);
   if (machines === undefined)
     throw isleError('internal', { message: `the runtime ${record.runtimeName} runs no virtual machines` });
   return { record, control: machines };
+}
+
+export interface Controlled {
+  record: MachineRecord;
+  control: MachineControl;
 }
 
 /** For what has no meaning for a machine. `instead`: what has. */
