@@ -76,7 +76,15 @@ export type DiskRequest = Omit<MachineDisk, 'diskId' | 'path' | 'target' | 'form
   source:
     | { kind: 'empty'; size: number }
     /** A file of the user's is copied in. */
-    | { kind: 'import'; path: string; format: ForeignFormat; digest?: string; size?: number }
+    | {
+        kind: 'import';
+        path: string;
+        format: ForeignFormat;
+        digest?: string;
+        size?: number;
+        /** See ImportOptions. Never said by a client. */
+        chain?: string[];
+      }
     /** One of the store that no machine has: itself or, `linked`, an overlay over it. */
     | { kind: 'disk'; disk: string; linked: boolean; size?: number }
     /** The user's own file, used where it is. */

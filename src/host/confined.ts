@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Readable } from 'node:stream';
+import type { Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
 import { isleError } from '../lib/errors.ts';
 import { programPath } from './installation.ts';
 import type { RunResult } from './run.ts';
-import { spawnProgram } from './spawn.ts';
+import { type SpawnedProgram, spawnProgram } from './spawn.ts';
 
 /** A file or directory of the host that the tool may see, and no other. */
 export interface ConfinedFile {
@@ -43,11 +44,7 @@ export async function runConfined(
 ): Promise<RunResult> {
   const { patience = 60_000, maxOutput = 4 * 1024 * 1024, signal } = options;
   signal?.throwIfAborted();
-  const program = await spawnProgram(programPath('isle-confine'), commandLine(tool, args, options), {
-    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
-    cwd: '/',
-    descriptors: ['null', 'out', 'out', 'out'],
-  });
+  const program = await spawnTool(tool, args, options, 'null');
   let failure: { error: unknown } | undefined;
   const fail = (error: unknown) => {
     failure ??= { error };
@@ -75,6 +72,47 @@ export async function runConfined(
     signal?.removeEventListener('abort', onAbort);
     for (const pipe of program.pipes.values()) pipe.destroy();
   }
+}
+
+export interface ConfinedTool {
+  stdin: Writable;
+  stdout: Readable;
+  /** Its exit code and what it said on standard error (as `maxOutput` says). */
+  ended: Promise<{ code: number; stderr: string }>;
+  kill(): void;
+}
+
+/** Like {@link runConfined}, for a tool that is talked to. Its bounds in time are the caller's. */
+export async function startConfined(
+  tool: string,
+  args: readonly string[],
+  options: Omit<ConfinedOptions, 'patience' | 'onOutput' | 'signal'>,
+): Promise<ConfinedTool> {
+  const { maxOutput = 65_536 } = options;
+  const program = await spawnTool(tool, args, options, 'in');
+  const pipe = (number: number): Socket => program.pipes.get(number)!;
+  const collect = (number: number): Promise<string> => textOf(pipe(number), (_, size) => size <= maxOutput);
+  const said = Promise.all([collect(2), collect(3)]);
+  const ended = program.ended.then(async () => {
+    const [stderr, code] = await Promise.race([said, sleep(GRACE, ['', ''])]);
+    for (const one of program.pipes.values()) one.destroy();
+    return explain(tool, { stdout: '', stderr, code: Number.parseInt(code || '137', 10) });
+  });
+  ended.catch(() => undefined); // Whoever waits for it is told.
+  return { stdin: pipe(0), stdout: pipe(1), ended, kill: () => program.kill() };
+}
+
+function spawnTool(
+  tool: string,
+  args: readonly string[],
+  options: ConfinedOptions,
+  input: 'null' | 'in',
+): Promise<SpawnedProgram> {
+  return spawnProgram(programPath('isle-confine'), commandLine(tool, args, options), {
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
+    cwd: '/',
+    descriptors: [input, 'out', 'out', 'out'],
+  });
 }
 
 /** Milliseconds. */

@@ -8,6 +8,7 @@ import { after, test } from 'node:test';
 import type { MachineHardware } from '../../src/engine/machine.ts';
 import { withQmp } from '../../src/host/qmp/connect.ts';
 import { liveBlocks } from '../../src/runtimes/machine/control/backup.ts';
+import { idleBlocks } from '../../src/runtimes/machine/idle-blocks.ts';
 import { HandMachine, machineDisk, machineSpec } from '../fixtures/by-hand.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'isle-backup-'));
@@ -103,6 +104,47 @@ test('what a daemon that died left is taken away', async () => {
     await blocks.removeBitmaps(['half']);
   }
   assert.deepEqual(await guest.left(), { jobs: [], nodes: [], bitmaps: [] });
+});
+
+test('a machine that does not run is copied by a confined storage daemon, in the same chain', async () => {
+  const disks = { vda: gib };
+  const root = join(directory, 'idle');
+  const never = new AbortController().signal;
+  {
+    await using guest = await start('idle', disks);
+    await guest.write('vda', ['write -P 1 0 64M']);
+    await guest.copy('one', {});
+    await guest.write('vda', ['write -P 2 100M 10M']);
+    await guest.machine.quit();
+  }
+  await using blocks = idleBlocks({
+    spec: machineSpec([machineDisk('vda')]),
+    directory: root,
+    disks: [{ path: join(root, 'vda.qcow2'), chain: [] }],
+  });
+  assert.deepEqual(await blocks.bitmaps(), [{ target: 'vda', name: 'one', whole: true, changed: 10 * mib }]);
+  const file = join(root, 'two/vda.qcow2');
+  mkdirSync(join(root, 'two'));
+  writeFileSync(file, '', { mode: 0o600 });
+  const since = { bitmap: 'one', backing: '../one/vda.qcow2' };
+  await blocks.copy({
+    next: 'two',
+    quiesce: false,
+    signal: never,
+    onProgress: () => undefined,
+    disks: [{ target: 'vda', size: gib, file, track: true, since }],
+  });
+  assert.ok((await stat(file)).size < 12 * mib);
+  await blocks.removeBitmaps(['one']);
+  assert.deepEqual(await blocks.bitmaps(), [{ target: 'vda', name: 'two', whole: true, changed: 0 }]);
+  execFileSync('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', join(root, 'vda.qcow2'), file]);
+  {
+    await using guest = await start('idle', disks);
+    await guest.write('vda', ['write -P 3 200M 1M']);
+    await guest.copy('three', { since: 'two' });
+    assert.ok((await stat(guest.file('three', 'vda'))).size < 3 * mib);
+    await assert.rejects(blocks.bitmaps(), /in use/);
+  }
 });
 
 test('a bitmap of a QEMU that was killed is not whole', async () => {

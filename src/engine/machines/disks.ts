@@ -101,6 +101,7 @@ async function fillDisk(
       await ctx.disks.import(diskId, {
         source: source.path,
         format: source.format,
+        chain: source.chain,
         keep: format,
         digest: source.digest,
         size: source.size,

@@ -1,4 +1,5 @@
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { isleError } from '../../lib/errors.ts';
 import { socketPath } from '../socket-path.ts';
 import { EventQueue } from './event-queue.ts';
@@ -40,6 +41,13 @@ export async function connectQmp(path: string, options: QmpOptions = {}): Promis
   }
 }
 
+/** Over a stream that is there already. Throws `guestUnresponsive`, `guestGone`. */
+export async function openQmp(stream: Duplex): Promise<Qmp> {
+  const connection = new Connection(stream);
+  await connection.open(defaultPatience);
+  return connection;
+}
+
 /** For a few commands: a connection that is closed afterwards. */
 export async function withQmp<T>(path: string, use: (qmp: Qmp) => Promise<T>): Promise<T> {
   const qmp = await connectQmp(path);
@@ -58,7 +66,7 @@ interface Asked {
 
 class Connection implements Qmp {
   readonly closed: Promise<void>;
-  #socket: Socket;
+  #socket: Duplex;
   #messages = new QmpMessages();
   #asked = new Map<number, Asked>();
   #lastId = 0;
@@ -67,7 +75,7 @@ class Connection implements Qmp {
   #over: Error | undefined;
   #second = { begin: 0, events: 0 };
 
-  constructor(socket: Socket, signal?: AbortSignal) {
+  constructor(socket: Duplex, signal?: AbortSignal) {
     this.#socket = socket;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.closed = promise;
