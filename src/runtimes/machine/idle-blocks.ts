@@ -60,11 +60,15 @@ async function withDaemon<T>(
   use: (qmp: Qmp) => Promise<T>,
 ): Promise<T> {
   const { args, files } = describe(hardware);
-  const daemon = await startConfined(tool, ['--chardev', 'stdio,id=qmp', ...args, '--monitor', 'chardev=qmp'], {
-    files: [...files, ...more],
-    fileSize: Number.MAX_SAFE_INTEGER,
-    cpu: longest,
-  });
+  const daemon = await startConfined(
+    tool,
+    ['--chardev', 'stdio,id=qmp', ...args, '--monitor', 'chardev=qmp'],
+    {
+      files: [...files, ...more],
+      fileSize: Number.MAX_SAFE_INTEGER,
+      cpu: longest,
+    },
+  );
   let qmp: Qmp | undefined;
   try {
     qmp = await connected(daemon);
@@ -108,7 +112,10 @@ function conversation({ stdin, stdout }: ConfinedTool): Duplex {
 }
 
 function explain(stderr: string, cause: unknown): Error {
-  const words = stderr.replaceAll(/\p{C}+/gu, ' ').trim().slice(-400);
+  const words = stderr
+    .replaceAll(/\p{C}+/gu, ' ')
+    .trim()
+    .slice(-400);
   if (/Failed to get .* lock/.test(words))
     return isleError('conflict', { message: 'a disk of the machine is in use by another one' }, cause);
   return isleError('hostTool', { tool, message: words || String(cause) }, cause);
@@ -154,6 +161,11 @@ function describe({ spec, disks, directory }: MachineHardware): { args: string[]
   }
   const nvram = join(directory, 'nvram.qcow2');
   if (spec.firmware !== 'bios' && existsSync(nvram))
-    nodes.push({ driver: 'qcow2', 'node-name': 'nvram', file: show(nvram, '/disk/nvram', true), backing: null });
+    nodes.push({
+      driver: 'qcow2',
+      'node-name': 'nvram',
+      file: show(nvram, '/disk/nvram', true),
+      backing: null,
+    });
   return { args: nodes.flatMap((node) => ['--blockdev', JSON.stringify(node)]), files };
 }
