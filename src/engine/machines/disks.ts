@@ -30,7 +30,7 @@ export async function planDisk(
     case 'file': {
       const what = `the disk ${target}`;
       const path = await userFile(ctx, what, source.path, 'disk');
-      refuseSharedFile(ctx, machine.id, { path, readOnly: disk.readOnly });
+      await refuseSharedFile(ctx, machine.id, { path, readOnly: disk.readOnly, target });
       return { disk: { ...disk, path, format: source.format }, source, made: false };
     }
     case 'disk': {

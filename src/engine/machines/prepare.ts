@@ -32,7 +32,7 @@ export async function prepareMachine(
       disks.push(ctx.disks.files(diskId));
     } else {
       const real = await userFile(ctx, `the disk ${target}`, path ?? '', 'disk');
-      refuseSharedFile(ctx, id, { path: real, readOnly });
+      await refuseSharedFile(ctx, id, { path: real, readOnly, target });
       disks.push({ path: real, chain: [] });
     }
   }

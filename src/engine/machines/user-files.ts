@@ -1,5 +1,5 @@
-import { realpathSync, statSync } from 'node:fs';
-import { realpath, stat } from 'node:fs/promises';
+import { constants, realpathSync, statSync } from 'node:fs';
+import { open, realpath, stat } from 'node:fs/promises';
 import { sep } from 'node:path';
 import { errnoOf, isleError } from '../../lib/errors.ts';
 import type { EngineContext } from '../context.ts';
@@ -51,12 +51,32 @@ function isWithin(path: string, directory: string): boolean {
   return path === directory || path.startsWith(directory.endsWith(sep) ? directory : directory + sep);
 }
 
-/** Two machines that write one file destroy it. Throws `conflict` naming the other machine. */
-export function refuseSharedFile(
+/**
+ * A block device that the host itself uses (mounted, part of a RAID, swapped to) cannot be written by a guest beside it.
+ * Throws `conflict`.
+ */
+async function refuseUsedDevice(path: string, what: string): Promise<void> {
+  try {
+    // For a block device: exclusively, as who mounts it has it.
+    await using _device = await open(path, constants.O_RDONLY | constants.O_EXCL);
+  } catch (error) {
+    if (errnoOf(error) !== 'EBUSY') throw error;
+    throw isleError(
+      'conflict',
+      { message: `${what}: ${path} is in use on this host (see lsblk): unmount it first` },
+      error,
+    );
+  }
+}
+
+/** Two machines, or a machine and its host, that write one file destroy it. Throws `conflict` naming the other. */
+export async function refuseSharedFile(
   ctx: Pick<EngineContext, 'records'>,
   machine: string | undefined,
-  disk: { path: string; readOnly: boolean },
-): void {
+  disk: { path: string; readOnly: boolean; target: string },
+): Promise<void> {
+  if (!disk.readOnly && (await stat(disk.path)).isBlockDevice())
+    await refuseUsedDevice(disk.path, `the disk ${disk.target}`);
   const wanted = identityOf(disk.path);
   for (const { id, name, spec } of allMachines(ctx)) {
     for (const other of spec.machine.disks) {
