@@ -23,6 +23,8 @@ export interface QemuImgOptions {
   writesTo?: string;
   /** Said of a full disk. */
   what?: string;
+  /** Exit codes that are answers. */
+  codes?: readonly number[];
   /** Seconds of CPU. */
   cpu?: number;
   patience?: number;
@@ -36,6 +38,7 @@ export interface ImageInfo {
   'virtual-size': number;
   'actual-size'?: number;
   format: string;
+  'cluster-size'?: number;
   'backing-filename'?: string;
   encrypted?: boolean;
   snapshots?: { name: string }[];
@@ -73,7 +76,7 @@ export async function qemuImg(args: string[], options: QemuImgOptions & { files:
       maxOutput: 1024 * 1024,
       ...(options.onProgress && { onOutput: progressReader(options.onProgress) }),
     });
-    if (result.code === 0) return result.stdout;
+    if (result.code === 0 || options.codes?.includes(result.code)) return result.stdout;
     throw explain(result.stderr, result.code, writesTo, what);
   } catch (error) {
     if (error === full.signal.reason && full.signal.aborted && writesTo !== undefined)
@@ -89,6 +92,25 @@ export async function imageInfo(node: ImageNode, further: readonly ConfinedFile[
   return JSON.parse(
     await qemuImg(['info', '--output=json', argument], { files: [...files, ...further] }),
   ) as ImageInfo;
+}
+
+export interface ImageCheck {
+  corruptions?: number;
+  'check-errors'?: number;
+  /** Bytes that the file has to have at least. */
+  'image-end-offset'?: number;
+}
+
+/** Compares the tables of an image with each other; nothing is known of formats that have no such check. */
+export async function checkImage(node: ImageNode, further: readonly ConfinedFile[]): Promise<ImageCheck> {
+  const { argument, files } = nameImage(node);
+  const answer = await qemuImg(['check', '--output=json', argument], {
+    files: [...files, ...further],
+    codes: [2, 3, 63],
+    cpu: 600,
+    patience: 600_000,
+  });
+  return answer.trimStart().startsWith('{') ? (JSON.parse(answer) as ImageCheck) : {};
 }
 
 /** Of the file system, kept free for everything else that has to be written: bytes. */
@@ -119,7 +141,7 @@ function progressReader(onProgress: (done: number) => void): (text: string) => v
 function explain(stderr: string, code: number, path = '', what: string): Error {
   const words = stderr
     .replace(/\p{C}+/gu, ' ')
-    .replace(/json:\{.*\}'?:? ?/g, '')
+    .replace(/(Could not open )?'?json:\{.*\}'?:? ?/g, '')
     .replace(/qemu-img: /g, '')
     .trim()
     .slice(-400);

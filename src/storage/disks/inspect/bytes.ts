@@ -13,6 +13,11 @@ export function refused(why: string): Error {
   return isleError('invalidDisk', { why });
 }
 
+/** Reading on would give zeros instead of what is missing. */
+export function cutOff(needed: number, length: number): Error {
+  return refused(`it was cut off: it has ${length} bytes, but its data need ${needed}`);
+}
+
 /** A 64-bit number of a header, as one that can be counted with. */
 export function sizeOf(value: bigint, what: string): number {
   if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw refused(`its ${what} is absurd (${value})`);

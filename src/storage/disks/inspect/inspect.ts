@@ -4,13 +4,13 @@ import { dirname, join } from 'node:path';
 import { isleError, messageOf } from '../../../lib/errors.ts';
 import type { ForeignFormat } from '../../disks.ts';
 import { maxDiskSize } from '../names.ts';
-import { imageInfo, type ImageNode } from '../qemu-img.ts';
-import { refused } from './bytes.ts';
+import { checkImage, imageInfo, type ImageNode } from '../qemu-img.ts';
+import { cutOff, refused } from './bytes.ts';
 import { inspectParallels, inspectVdi, inspectVpc } from './other-formats.ts';
 import { inspectQcow2 } from './qcow2.ts';
 import { looksLike } from './signature.ts';
 import { inspectVhdx } from './vhdx.ts';
-import { inspectVmdk } from './vmdk.ts';
+import { inspectVmdk, type VmdkPart } from './vmdk.ts';
 
 /** An image from outside that has been looked at, its files held open: what is read later is what was looked at. */
 export interface ForeignImage extends AsyncDisposable {
@@ -37,16 +37,18 @@ export async function openForeign(path: string, format: ForeignFormat): Promise<
   const header = await inspectHeader(file, length, format);
   checkSize(header.size);
   const extents = await Promise.all(
-    header.extents.map(async (name) => {
+    header.extents.map(async ({ name, least }) => {
       const extent = await openPlain(join(dirname(real), name), `its part ${name}`);
       held.defer(() => extent.file.close());
+      if (extent.size < least)
+        throw refused(`its part ${name} was cut off: ${extent.size} of ${least} bytes`);
       return { path: handlePath(extent.file), inside: `/source/${name}` };
     }),
   );
   // A description in a file of its own names its parts; no part may be called as it is.
   const inside = extents.length > 0 ? '/source/.description' : '/source/image';
   const node: ImageNode = { driver: format, path: handlePath(file), inside };
-  const size = format === 'raw' ? length : await ask(node, extents, format);
+  const size = format === 'raw' ? length : await ask(node, extents, format, length);
   const kept = held.move();
   return { node, extents, size, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
@@ -84,15 +86,15 @@ async function inspectHeader(
   file: FileHandle,
   length: number,
   format: ForeignFormat,
-): Promise<{ size: number; extents: string[] }> {
+): Promise<{ size: number; extents: VmdkPart[] }> {
   if (format === 'vmdk') return inspectVmdk(file);
   const size = {
     raw: async () => length,
     qcow2: () => inspectQcow2(file),
-    vdi: () => inspectVdi(file),
+    vdi: () => inspectVdi(file, length),
     vhdx: () => inspectVhdx(file),
     vpc: () => inspectVpc(file, length),
-    parallels: () => inspectParallels(file),
+    parallels: () => inspectParallels(file, length),
   }[format];
   return { size: await size(), extents: [] };
 }
@@ -108,6 +110,7 @@ async function ask(
   node: ImageNode,
   extents: ForeignImage['extents'],
   format: ForeignFormat,
+  length: number,
 ): Promise<number> {
   const info = await imageInfo(node, extents);
   const data = info['format-specific']?.data ?? {};
@@ -116,5 +119,16 @@ async function ask(
   if (info.encrypted === true || data.encrypt !== undefined) throw refused('it is encrypted');
   if (info.format !== format) throw refused(`it was read as ${info.format}, not as ${format}`);
   checkSize(info['virtual-size']);
+  // Its last cluster may be shorter in the file.
+  if (format !== 'vpc') await checkWhole(node, extents, length + (info['cluster-size'] ?? 65_536) - 1);
   return info['virtual-size'];
+}
+
+/** Its tables agree with each other, and nothing of it lies behind its end: reading that would give zeros. */
+async function checkWhole(node: ImageNode, extents: ForeignImage['extents'], length: number): Promise<void> {
+  const found = await checkImage(node, extents);
+  const end = found['image-end-offset'] ?? 0;
+  if (extents.length === 0 && end > length) throw cutOff(end, length);
+  if ((found.corruptions ?? 0) > 0 || (found['check-errors'] ?? 0) > 0)
+    throw refused('it is damaged: its tables contradict each other (qemu-img check -r all may repair it)');
 }

@@ -12,6 +12,8 @@ export interface VmdkExtent {
   sectors: number;
   type: string;
   file?: string;
+  /** Sectors before its data in the file. */
+  offset: number;
 }
 
 /** Reads the text part of a VMDK (VMware's Virtual Disk Format 5.0). Throws `invalidDisk`. */
@@ -20,7 +22,9 @@ export function parseVmdkDescriptor(text: string): VmdkDescriptor {
   const values = new Map<string, string>();
   const extents: VmdkExtent[] = [];
   for (const line of lines) {
-    const extent = /^\s*(RW|RDONLY|NOACCESS)\s+(\d{1,15})\s+([A-Z]+)(?:\s+"([^"]*)")?/.exec(line);
+    const extent = /^\s*(RW|RDONLY|NOACCESS)\s+(\d{1,15})\s+([A-Z]+)(?:\s+"([^"]*)"(?:\s+(\d{1,15}))?)?/.exec(
+      line,
+    );
     if (extent) extents.push(extentOf(extent));
     const pair = /^\s*([A-Za-z.0-9]+)\s*=\s*"?([^"]*)"?\s*$/.exec(line);
     if (pair?.[1] !== undefined) values.set(pair[1].toLowerCase(), (pair[2] ?? '').trim());
@@ -37,6 +41,12 @@ export function parseVmdkDescriptor(text: string): VmdkDescriptor {
 /** Of 2 GiB each for the largest disk that VMware makes would be 31,744; nobody has split one like that. */
 const maxExtents = 512;
 
-function extentOf([, access = '', sectors = '', type = '', file]: RegExpExecArray): VmdkExtent {
-  return { access, sectors: Number(sectors), type, ...(file !== undefined && { file }) };
+function extentOf([, access = '', sectors = '', type = '', file, offset = '0']: RegExpExecArray): VmdkExtent {
+  return {
+    access,
+    sectors: Number(sectors),
+    type,
+    offset: Number(offset),
+    ...(file !== undefined && { file }),
+  };
 }

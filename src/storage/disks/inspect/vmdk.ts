@@ -8,8 +8,13 @@ const sector = 512;
 /** Where an extent's data lie. */
 const fileTypes = ['FLAT', 'SPARSE', 'VMFS', 'VMFSSPARSE', 'SESPARSE'];
 
-/** `extents`: names of the further files it consists of, all of them plain names in its own directory. */
-export async function inspectVmdk(file: FileHandle): Promise<{ size: number; extents: string[] }> {
+/** A further file that it consists of: a plain name in its own directory, and how many bytes it has to have. */
+export interface VmdkPart {
+  name: string;
+  least: number;
+}
+
+export async function inspectVmdk(file: FileHandle): Promise<{ size: number; extents: VmdkPart[] }> {
   const head = await bytesAt(file, 0, 512);
   const magic = head.subarray(0, 4).toString('latin1');
   if (magic === 'KDMV') return { size: await sparse(file, head), extents: [] };
@@ -36,21 +41,27 @@ async function sparse(file: FileHandle, head: Buffer): Promise<number> {
 }
 
 /** A text file that names the files of the data. */
-function described(text: Buffer): { size: number; extents: string[] } {
+function described(text: Buffer): { size: number; extents: VmdkPart[] } {
   if (text.length === maxDescriptor) throw refused('its VMDK description is over 1 MiB');
   const descriptor = parseVmdkDescriptor(text.toString('utf8'));
   if (!text.subarray(0, 256).toString('latin1').includes('# Disk DescriptorFile'))
     throw refused('it is no VMDK: it begins neither as one nor as the description of one');
   checkParent(descriptor);
   if (descriptor.extents.length === 0) throw refused('its VMDK description names no data');
-  const extents = descriptor.extents.flatMap(({ type, file }) => {
-    if (type === 'ZERO') return [];
+  const parts = new Map<string, number>();
+  for (const { type, file, offset, sectors } of descriptor.extents) {
+    if (type === 'ZERO') continue;
     if (!fileTypes.includes(type))
       throw refused(`a part of it is of the kind ${type}, which is a device of the host and no file`);
-    return [checkName(file ?? '')];
-  });
+    const name = checkName(file ?? '');
+    const least = type === 'FLAT' || type === 'VMFS' ? (offset + sectors) * sector : 0;
+    parts.set(name, Math.max(least, parts.get(name) ?? 0));
+  }
   const sectors = descriptor.extents.reduce((sum, extent) => sum + extent.sectors, 0);
-  return { size: sizeOf(BigInt(sectors) * BigInt(sector), 'virtual size'), extents: [...new Set(extents)] };
+  return {
+    size: sizeOf(BigInt(sectors) * BigInt(sector), 'virtual size'),
+    extents: [...parts].map(([name, least]) => ({ name, least })),
+  };
 }
 
 function checkParent({ hasParent, createType }: VmdkDescriptor): void {
