@@ -10,7 +10,7 @@ import { firstFile, makeImage } from './create.ts';
 import { nextFileName, ownFileWith } from './own-files.ts';
 import type { DiskFile, DiskRecord, FileReference } from './record.ts';
 import type { Shelf } from './shelf.ts';
-import { snapshotNames } from './snapshot-table.ts';
+import { readQcow2Header } from './qcow2-header.ts';
 
 /** Files that a disk may stand on: each costs every machine that reads through it. */
 const maxDepth = 32;
@@ -37,7 +37,7 @@ export async function cloneLinked(
   await using undo = new Rollback();
   const made: DiskRecord[] = [];
   for (const { id, source } of clones) {
-    made.push(await addOverlay(shelf, id, shelf.get(source).size, bases.get(source) as FileReference));
+    made.push(await addOverlay(shelf, id, shelf.sizeOf(source), bases.get(source) as FileReference));
     undo.add('clone', () => shelf.drop(id));
   }
   undo.keep();
@@ -74,7 +74,8 @@ async function moveAside(shelf: Shelf, sources: string[], pivot: PivotDisks | un
   if (sources.length === 0) return;
   await using undo = new Rollback();
   for (const id of sources) {
-    const { present, size } = shelf.get(id);
+    const { present } = shelf.get(id);
+    const size = shelf.sizeOf(id);
     const next: DiskFile = {
       name: nextFileName(shelf.get(id)),
       format: 'qcow2',
@@ -90,6 +91,7 @@ async function moveAside(shelf: Shelf, sources: string[], pivot: PivotDisks | un
     failpoint('disk.overlay.after');
     shelf.change(id, () => ({ next }));
   }
+  failpoint('disk.pivot.before');
   try {
     await pivot?.(
       sources.map((source) => {
@@ -107,10 +109,10 @@ async function moveAside(shelf: Shelf, sources: string[], pivot: PivotDisks | un
     for (const id of sources) shelf.adoptNext(id);
     throw error;
   }
-  failpoint('disk.pivot.after');
   undo.keep();
   for (const id of sources) {
     const { name } = shelf.adoptNext(id);
+    failpoint('disk.adopt.after');
     if (!pivot) {
       const untouched = await stampOf(shelf.pathOf({ disk: id, file: name }));
       shelf.change(id, () => ({ untouched }));
@@ -123,7 +125,7 @@ function addOverlay(shelf: Shelf, id: string, size: number, base: FileReference)
     const file = { ...firstFile('qcow2'), backing: base };
     await makeOverlay(shelf, join(directory, file.name), size, base);
     failpoint('disk.clone.after');
-    return { size, files: [file], present: file.name };
+    return { files: [file], present: file.name };
   });
 }
 
@@ -147,19 +149,20 @@ export function cloneFull(shelf: Shelf, id: string, source: string, snapshot?: s
     const target = join(directory, file.name);
     const from = shelf.pathOf({ disk: source, file: name });
     const alone = shelf.fileOf(record, name).backing === undefined;
-    const whole = alone && snapshot === undefined && (format === 'raw' || snapshotNames(from).length === 0);
+    const whole =
+      alone && snapshot === undefined && (format === 'raw' || readQcow2Header(from).snapshots.length === 0);
     if (!whole || record.owner !== undefined || !(await reflink(from, target)))
       await convert({
         from: shelf.node(source, name),
         to: target,
         format,
-        size: record.size,
+        size: shelf.sizeOf(source),
         ...(snapshot !== undefined && { snapshot }),
         directory,
         what: `copying disk ${source}`,
       });
     failpoint('disk.copy.after');
-    return { size: record.size, files: [file], present: file.name };
+    return { files: [file], present: file.name };
   });
 }
 

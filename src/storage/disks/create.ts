@@ -23,7 +23,7 @@ export function createDisk(
     const path = join(directory, file.name);
     await makeImage(path, { ...options, size, directory, what: `creating disk ${id}` });
     failpoint('disk.create.after');
-    return { size, files: [file], present: file.name };
+    return { files: [file], present: file.name };
   });
 }
 

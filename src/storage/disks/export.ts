@@ -18,7 +18,8 @@ export async function exportDisk(
   options: ExportOptions,
 ): Promise<void> {
   const { format, onProgress, signal } = options;
-  const { present, size } = shelf.get(id);
+  const { present } = shelf.get(id);
+  const size = shelf.sizeOf(id);
   if (options.streamOptimized && format !== 'vmdk')
     throw isleError('invalidParameter', { message: `streamOptimized is a kind of vmdk, not of ${format}` });
   if (options.compress && format !== 'qcow2')

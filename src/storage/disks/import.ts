@@ -61,7 +61,7 @@ export async function importDisk(shelf: Shelf, id: string, options: ImportOption
     if (size !== image.size)
       await resizeImage({ driver: keep, path: target }, size, { directory, what: `growing disk ${id}` });
     if (typeof options.source !== 'string') await rm(source);
-    return { size, files: [file], present: file.name };
+    return { files: [file], present: file.name };
   });
 }
 

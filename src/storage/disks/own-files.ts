@@ -1,7 +1,7 @@
 import { isleError } from '../../lib/errors.ts';
 import type { DiskFile, DiskRecord } from './record.ts';
 import type { Shelf } from './shelf.ts';
-import { snapshotNames } from './snapshot-table.ts';
+import { readQcow2Header } from './qcow2-header.ts';
 
 /** Never one that was in use before: a machine that runs may know that. */
 export function nextFileName({ files, next }: DiskRecord): string {
@@ -19,7 +19,7 @@ export function hiddenName(file: string, snapshot: string): string {
 /** Names of the snapshots in one of the disk's own files. */
 export function snapshotsIn(shelf: Shelf, record: DiskRecord, { name, format }: DiskFile): string[] {
   if (format !== 'qcow2') return [];
-  return snapshotNames(shelf.pathOf({ disk: record.id, file: name })).filter(
+  return readQcow2Header(shelf.pathOf({ disk: record.id, file: name })).snapshots.filter(
     (snapshot) => !record.hidden.includes(hiddenName(name, snapshot)),
   );
 }

@@ -5,13 +5,12 @@ import type { DiskFormat } from '../disks.ts';
 
 /**
  * What is known of a disk, kept as `disk.json` beside its files: a data root whose database is lost, or that was moved, keeps its
- * disks. What can be read from the files themselves (snapshots, allocated bytes) is not in it.
+ * disks. What the files themselves say (size, snapshots, allocated bytes) is not in it: a
+ * machine that runs may change that.
  */
 export interface DiskRecord {
   version: 1;
   id: string;
-  /** bytes the guest sees */
-  size: number;
   createdAt: string;
   /** Every file of the disk, oldest first; only `present` is written, the others are what it or clones stand on, or hold snapshots. */
   files: DiskFile[];

@@ -3,7 +3,7 @@ import { failpoint } from '../../lib/failpoint.ts';
 import { checkDiskSize } from './names.ts';
 import { fileSizeOf, type ImageNode, nameImage, qemuImg } from './qemu-img.ts';
 import type { Shelf } from './shelf.ts';
-import { snapshotNames } from './snapshot-table.ts';
+import { readQcow2Header } from './qcow2-header.ts';
 
 /** Gives the image another virtual size. */
 export async function resizeImage(
@@ -23,24 +23,27 @@ export async function resizeImage(
 export async function resizeDisk(shelf: Shelf, id: string, wanted: number, shrink: boolean): Promise<void> {
   const record = shelf.get(id);
   const size = checkDiskSize(wanted);
-  if (size === record.size) return;
+  const before = shelf.sizeOf(id);
+  if (size === before) return;
   const file = shelf.fileOf(record, record.present);
-  if (size < record.size) {
+  if (size < before) {
     if (!shrink)
       throw isleError('invalidParameter', {
-        message: `disk ${id} has ${record.size} bytes: making it smaller (${size}) cuts off what the guest has there; say so with --shrink`,
+        message: `disk ${id} has ${before} bytes: making it smaller (${size}) cuts off what the guest has there; say so with --shrink`,
       });
-    if (file.format === 'qcow2' && snapshotNames(shelf.pathOf({ disk: id, file: file.name })).length > 0)
+    if (
+      file.format === 'qcow2' &&
+      readQcow2Header(shelf.pathOf({ disk: id, file: file.name })).snapshots.length > 0
+    )
       throw isleError('conflict', {
         message: `disk ${id} has snapshots: remove them before it is made smaller`,
       });
   }
   failpoint('disk.resize.before');
   await resizeImage(shelf.node(id, record.present), size, {
-    shrink: size < record.size,
+    shrink: size < before,
     directory: shelf.root,
     what: `resizing disk ${id}`,
   });
   failpoint('disk.resize.after');
-  shelf.change(id, () => ({ size }));
 }

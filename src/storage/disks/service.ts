@@ -80,11 +80,14 @@ class DiskService implements Disks {
   }
 
   async usage(id: string): Promise<{ virtual: number; allocated: number }> {
-    const { size, files } = this.#shelf.get(id);
+    const { files } = this.#shelf.get(id);
     const found = await Promise.all(
       files.map(({ name }) => stat(this.#shelf.pathOf({ disk: id, file: name }))),
     );
-    return { virtual: size, allocated: found.reduce((sum, { blocks }) => sum + blocks * 512, 0) };
+    return {
+      virtual: this.#shelf.sizeOf(id),
+      allocated: found.reduce((sum, { blocks }) => sum + blocks * 512, 0),
+    };
   }
 
   resize(id: string, size: number, options: { shrink?: boolean } = {}): Promise<void> {
@@ -163,12 +166,12 @@ class DiskService implements Disks {
   }
 
   #face(record: DiskRecord): Disk {
-    const { id, size, createdAt, owner } = record;
+    const { id, createdAt, owner } = record;
     const base = [...this.#shelf.chain(id, record.present)].find(({ disk }) => disk !== id)?.disk;
     return {
       id,
       format: this.#shelf.fileOf(record, record.present).format,
-      size,
+      size: this.#shelf.sizeOf(id),
       createdAt,
       snapshots: snapshotsOf(this.#shelf, record),
       ...(base !== undefined && { base }),

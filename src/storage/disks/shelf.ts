@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isleError, messageOf } from '../../lib/errors.ts';
@@ -7,6 +7,7 @@ import type { Logger } from '../../lib/log.ts';
 import { Rollback } from '../../lib/rollback.ts';
 import { explainFull } from '../disk-full.ts';
 import { checkDiskId } from './names.ts';
+import { readQcow2Header } from './qcow2-header.ts';
 import type { ImageNode } from './qemu-img.ts';
 import { type DiskFile, type DiskRecord, readRecord, syncDirectory, writeRecord } from './record.ts';
 
@@ -59,6 +60,14 @@ export class Shelf {
     const file = record.files.find((one) => one.name === name);
     if (file === undefined) throw isleError('internal', { message: `disk ${record.id} has no file ${name}` });
     return file;
+  }
+
+  /** Bytes that the guest sees, as the file says. */
+  sizeOf(id: string): number {
+    const record = this.get(id);
+    const { name, format } = this.fileOf(record, record.present);
+    const path = this.pathOf({ disk: id, file: name });
+    return format === 'raw' ? statSync(path).size : readQcow2Header(path).size;
   }
 
   /** A file and what it stands on, nearest first. */
@@ -150,16 +159,26 @@ export class Shelf {
     }
   }
 
-  /** The overlay made last is the disk's file from now on. */
+  /**
+   * The overlay made last is the disk's file from now on. What is written down already has the same meaning for whoever starts
+   * after a crash, so that a full disk does not keep it from being so.
+   */
   adoptNext(id: string): DiskFile {
-    const { next } = this.get(id);
+    const record = this.get(id);
+    const { next } = record;
     if (next === undefined) throw isleError('internal', { message: `disk ${id} has no overlay waiting` });
-    this.change(id, ({ files }) => ({
-      files: [...files, next],
+    const adopted = (one: DiskRecord): Partial<DiskRecord> => ({
+      files: [...one.files, next],
       present: next.name,
       next: undefined,
       untouched: undefined,
-    }));
+    });
+    try {
+      this.change(id, adopted);
+    } catch (error) {
+      this.#log.warn({ err: error, disk: id }, 'the overlay in use could not be written down');
+      this.#records.set(id, { ...record, ...adopted(record) });
+    }
     return next;
   }
 

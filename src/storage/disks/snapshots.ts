@@ -19,7 +19,7 @@ export async function takeSnapshot(shelf: Shelf, id: string, name: string): Prom
   if (snapshotsOf(shelf, record).includes(name))
     throw isleError('conflict', { message: `disk ${id} has a snapshot "${name}" already` });
   failpoint('disk.snapshot.before');
-  await snapshot(shelf, ['-c', name], shelf.node(id, record.present, true), record.size);
+  await snapshot(shelf, ['-c', name], shelf.node(id, record.present, true), shelf.sizeOf(id));
   failpoint('disk.snapshot.after');
 }
 
@@ -29,7 +29,7 @@ export async function revertSnapshot(shelf: Shelf, id: string, name: string): Pr
   const file = ownFileWith(shelf, record, name);
   if (file.name === record.present && shelf.standingOn(id, file.name).length === 0) {
     failpoint('disk.revert.before');
-    await snapshot(shelf, ['-a', name], shelf.node(id, file.name, true), record.size);
+    await snapshot(shelf, ['-a', name], shelf.node(id, file.name, true), shelf.sizeOf(id));
     failpoint('disk.revert.after');
     return;
   }
@@ -37,9 +37,9 @@ export async function revertSnapshot(shelf: Shelf, id: string, name: string): Pr
   const copy: DiskFile = { ...file, name: nextFileName(record) };
   undo.add('copy', () => shelf.forgetFile(id, copy.name));
   const path = join(shelf.directory(id), copy.name);
-  await copyFile(shelf, shelf.pathOf({ disk: id, file: file.name }), path, record.size);
+  await copyFile(shelf, shelf.pathOf({ disk: id, file: file.name }), path, shelf.sizeOf(id));
   const node: ImageNode = { ...shelf.node(id, file.name), path, write: true };
-  await snapshot(shelf, ['-a', name], node, record.size);
+  await snapshot(shelf, ['-a', name], node, shelf.sizeOf(id));
   failpoint('disk.revert.copied');
   shelf.change(id, ({ files, hidden }) => ({
     files: [...files, copy],
@@ -66,7 +66,7 @@ export async function removeSnapshot(shelf: Shelf, id: string, name: string): Pr
       continue;
     }
     failpoint('disk.unsnapshot.before');
-    await snapshot(shelf, ['-d', name], shelf.node(id, file.name, true), record.size);
+    await snapshot(shelf, ['-d', name], shelf.node(id, file.name, true), shelf.sizeOf(id));
     failpoint('disk.unsnapshot.after');
   }
   await tidyFiles(shelf, id);

@@ -1,20 +1,31 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { maxDiskSize } from './names.ts';
+
+export interface Qcow2Header {
+  /** bytes the guest sees */
+  size: number;
+  /** Names of the snapshots inside, oldest first. */
+  snapshots: string[];
+}
 
 /**
- * Names of the snapshots inside a qcow2 file, oldest first, also while a machine runs on it: taking one rewrites the table
- * before it is acknowledged. The file is a guest's monitor's to write: what makes no sense counts as no snapshot.
+ * What a qcow2 file says of itself, also while a machine runs on it: growing it and taking a snapshot write the header before they are
+ * acknowledged. The file is a guest's monitor's to write: what makes no sense counts as nothing.
  * https://www.qemu.org/docs/master/interop/qcow2.html
  */
-export function snapshotNames(path: string): string[] {
+export function readQcow2Header(path: string): Qcow2Header {
   const file = openSync(path, 'r');
   try {
-    const { size } = fstatSync(file);
     const head = read(file, 0, 72);
-    if (head.length < 72 || head.toString('latin1', 0, 4) !== 'QFI\xfb') return [];
+    if (head.length < 72 || head.toString('latin1', 0, 4) !== 'QFI\xfb') return { size: 0, snapshots: [] };
+    const size = Number(head.readBigUInt64BE(24));
     const count = Math.min(head.readUInt32BE(60), maxSnapshots);
     const offset = head.readBigUInt64BE(64);
-    if (count === 0 || offset >= BigInt(size)) return [];
-    return namesIn(read(file, Number(offset), maxTable), count);
+    const table = count > 0 && offset < BigInt(fstatSync(file).size);
+    return {
+      size: size <= maxDiskSize ? size : 0,
+      snapshots: table ? namesIn(read(file, Number(offset), maxTable), count) : [],
+    };
   } finally {
     closeSync(file);
   }
