@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { ApplianceDiskFile, ApplianceHint } from '../images/appliances.ts';
 import type { ForeignFormat } from '../storage/disks.ts';
 import type { MachineDisk, MachineInfo, MachineSnapshot, MachineSpec } from './machine.ts';
 import type { Container, ContainerSpec } from './model.ts';
@@ -88,7 +89,12 @@ export type DiskRequest = Omit<MachineDisk, 'diskId' | 'path' | 'target' | 'form
     /** One of the store that no machine has: itself or, `linked`, an overlay over it. */
     | { kind: 'disk'; disk: string; linked: boolean; size?: number }
     /** The user's own file, used where it is. */
-    | { kind: 'file'; path: string; format: MachineDisk['format'] };
+    | { kind: 'file'; path: string; format: MachineDisk['format'] }
+    /** Of an appliance: taken out of it below `directory` when its turn comes, copied in, and dropped again. */
+    | {
+        kind: 'appliance';
+        take(directory: string, signal?: AbortSignal): Promise<ApplianceDiskFile>;
+      };
 };
 
 export type MachineChange = Partial<
@@ -192,7 +198,8 @@ export interface MachineAppliances {
     path: string,
     options: {
       name?: string;
-      hint?: string;
+      /** What the file is; absent: by its name. */
+      hint?: ApplianceHint;
       /** Change a Linux guest so that it boots on virtio; else it keeps the hardware it knew. */
       virtio: boolean;
       signal: AbortSignal;

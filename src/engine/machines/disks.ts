@@ -4,6 +4,7 @@ import type { EngineContext } from '../context.ts';
 import type { MachineDisk } from '../machine.ts';
 import type { DiskRequest, MachineWork } from '../machines.ts';
 import { allMachines } from './record.ts';
+import { takeFromAppliance } from './take-disk.ts';
 import { refuseSharedFile, userFile } from './user-files.ts';
 
 /** A disk that is going to be: what the record will say of it, and what has to be done for that. */
@@ -53,6 +54,7 @@ export async function planDisk(
         made: true,
       };
     }
+    case 'appliance':
     case 'empty':
       return {
         disk: { ...disk, diskId: newDiskId(ctx, machine, target), format: format ?? 'qcow2' },
@@ -73,7 +75,7 @@ export async function makeDisk(
   const { diskId, target } = disk;
   if (diskId === undefined) return;
   if (made) undo.add('disk', () => dropDisk(ctx, diskId));
-  const size = await fillDisk(ctx, diskId, disk, source, work);
+  const size = await fillDisk(ctx, { machine, diskId }, disk, source, work);
   ctx.disks.claim(diskId, machine);
   undo.add('claim', () => ctx.disks.release(diskId, machine));
   if (size !== undefined && size !== ctx.disks.get(diskId).size) {
@@ -88,7 +90,7 @@ export async function makeDisk(
 /** Returns the size it shall have, when that is not done with. */
 async function fillDisk(
   ctx: EngineContext,
-  diskId: string,
+  { machine, diskId }: { machine: string; diskId: string },
   { format, target }: MachineDisk,
   source: DiskRequest['source'],
   { onProgress, signal }: MachineWork,
@@ -108,6 +110,9 @@ async function fillDisk(
         signal,
         onProgress: (done, total) => onProgress?.(target, done, total),
       });
+      return undefined;
+    case 'appliance':
+      await takeFromAppliance(ctx, { machine, diskId, target, format }, source, { onProgress, signal });
       return undefined;
     case 'disk':
       if (source.linked) await ctx.disks.clone(diskId, source.disk, { linked: true });

@@ -15,6 +15,7 @@ import type {
   MachineSnapshots,
   MachineWork,
 } from '../machines.ts';
+import { ApplianceService } from './appliances.ts';
 import { createMachine } from './create.ts';
 import { editMachine } from './edit.ts';
 import { powerMachine } from './power.ts';
@@ -35,7 +36,7 @@ export class MachineService implements Machines {
     this.hardware = refusing('changes of its hardware');
     this.snapshots = refusing('snapshots of virtual machines');
     this.backups = refusing('backups of virtual machines');
-    this.appliances = refusing('other formats of virtual machines');
+    this.appliances = new ApplianceService(ctx);
   }
 
   create(
