@@ -79,6 +79,16 @@ export const machineCommands: Readonly<Record<string, Entry>> = {
     group,
     load: () => import('../commands/vm-remove.ts'),
   },
+  'vm import': {
+    summary: "Bring in another hypervisor's machine",
+    group,
+    load: () => import('../commands/vm-import.ts'),
+  },
+  'vm export': {
+    summary: 'Write a machine for another hypervisor',
+    group,
+    load: () => import('../commands/vm-export.ts'),
+  },
   'vm domstate': {
     summary: 'Print the state of a machine',
     group,

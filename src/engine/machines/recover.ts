@@ -20,4 +20,11 @@ async function sweepDirectories(ctx: EngineContext): Promise<void> {
   });
   const unknown = found.filter((id) => !ctx.records.get(id));
   await Promise.all(unknown.map((id) => rm(join(root, id), { recursive: true, force: true })));
+  await Promise.all(found.filter((id) => !unknown.includes(id)).map((id) => sweepWork(join(root, id))));
+}
+
+/** What an export was at work with when the daemon ended. */
+async function sweepWork(directory: string): Promise<void> {
+  const left = (await readdir(directory)).filter((name) => name.startsWith('export-'));
+  await Promise.all(left.map((name) => rm(join(directory, name), { recursive: true, force: true })));
 }
