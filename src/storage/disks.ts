@@ -45,7 +45,10 @@ export interface Disks {
 
   /** Throws `conflict` naming the clones that stand on it, or the machine that uses it. */
   remove(id: string): Promise<void>;
-  /** One machine at a time may write a disk. Throws `conflict` naming the other. Idempotent for the same owner. */
+  /**
+   * One machine at a time may write a disk. Throws `conflict` naming the other. Again for the same owner: that has been
+   * acknowledged, and the disk stays even when nobody knows the machine any more (its database was lost).
+   */
   claim(id: string, owner: string): void;
   release(id: string, owner: string): void;
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
-import { isleError } from '../../lib/errors.ts';
+import { isleError, messageOf } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import { newId } from '../../lib/ids.ts';
 import { Rollback } from '../../lib/rollback.ts';
@@ -116,6 +116,16 @@ export async function makeMachine(
     publishContainer(ctx, record, 'create');
   });
   undo.keep();
+  acknowledge(ctx, record);
+}
+
+/** From here on the disks stay, whatever becomes of the database. On a full disk the next start of the machine says it. */
+function acknowledge(ctx: EngineContext, { id, spec }: MachineRecord): void {
+  try {
+    for (const { diskId } of spec.machine.disks) if (diskId !== undefined) ctx.disks.claim(diskId, id);
+  } catch (error) {
+    ctx.log.warn({ machine: id, err: error }, `its disks are not settled yet: ${messageOf(error)}`);
+  }
 }
 
 type NamedRequest = Omit<MachineRequest, 'disks'> & {

@@ -142,7 +142,10 @@ class DiskService implements Disks {
 
   claim(id: string, owner: string): void {
     const record = this.#shelf.get(id);
-    if (record.owner === owner) return;
+    if (record.owner === owner) {
+      if (record.fresh) this.#shelf.change(id, () => ({ fresh: false }));
+      return;
+    }
     if (record.owner !== undefined)
       throw isleError('conflict', { message: `disk ${id} is in use by the machine ${record.owner}` });
     this.#shelf.change(id, () => ({ owner }));
