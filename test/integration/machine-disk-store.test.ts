@@ -103,6 +103,17 @@ test('bytes that come are taken in, grown and checked by their digest', async ()
   assert.deepEqual(readdirSync(join(world.root, 'disks')), ['it']);
 });
 
+test('an image that stands on others is taken in with those that are named, whatever its header says', async () => {
+  using world = new DiskWorld();
+  const raw = world.raw('base.raw');
+  world.qemuImg('convert', '-f', 'raw', '-O', 'qcow2', raw, 'full.qcow2');
+  world.qemuImg('create', '-f', 'qcow2', '-b', '/etc/shadow', '-F', 'raw', '-u', 'increment.qcow2', '8M');
+  const options = { source: world.path('increment.qcow2'), format: 'qcow2' as const };
+  await assert.rejects(world.disks.import('it', options), (error) => isIsleError(error, 'invalidDisk'));
+  await world.disks.import('it', { ...options, chain: [world.path('full.qcow2')], keep: 'raw' });
+  execFileSync('cmp', [raw, world.disks.files('it').path]);
+});
+
 test('an import and an export that are given up leave nothing', async () => {
   using world = new DiskWorld();
   const path = world.path('large.raw');

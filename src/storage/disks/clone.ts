@@ -104,7 +104,7 @@ async function moveAside(shelf: Shelf, sources: string[], pivot: PivotDisks | un
     );
   } catch (error) {
     // Only its refusal says that the machine has stayed where it was; else it may write to the overlays already.
-    if (isIsleError(error, 'guestFailed', 'invalidParameter', 'conflict', 'notRunning')) throw error;
+    if (isIsleError(error, 'conflict', 'notRunning')) throw error;
     undo.keep();
     for (const id of sources) shelf.adoptNext(id);
     throw error;

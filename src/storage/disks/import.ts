@@ -8,9 +8,8 @@ import type { ImportOptions } from '../disks.ts';
 import { firstFile } from './create.ts';
 import { convert } from './convert.ts';
 import { checkDigest, parseDigest } from './digest.ts';
-import { type ForeignImage, openForeign } from './inspect/inspect.ts';
+import { openForeign } from './inspect/inspect.ts';
 import { checkDiskSize } from './names.ts';
-import { imageInfo, type ImageNode } from './qemu-img.ts';
 import type { DiskRecord } from './record.ts';
 import { resizeImage } from './resize.ts';
 import type { Shelf } from './shelf.ts';
@@ -26,9 +25,7 @@ export async function importDisk(shelf: Shelf, id: string, options: ImportOption
       typeof options.source === 'string'
         ? options.source
         : await spool(options.source, join(directory, 'source'), signal);
-    await using image = options.chain
-      ? await openChain(source, options.chain)
-      : await openForeign(source, format);
+    await using image = await openForeign(source, format, options.chain);
     if (wanted !== undefined && wanted < image.size)
       throw isleError('invalidParameter', {
         message: `a disk of ${wanted} bytes is too small for the image, whose guest sees ${image.size}`,
@@ -63,17 +60,6 @@ export async function importDisk(shelf: Shelf, id: string, options: ImportOption
     if (typeof options.source !== 'string') await rm(source);
     return { files: [file], present: file.name };
   });
-}
-
-/** An image that its caller has looked at, and what it stands on. */
-async function openChain(path: string, chain: string[]): Promise<ForeignImage> {
-  const below = chain.reduceRight<ImageNode | undefined>(
-    (backing, one) => ({ driver: 'qcow2', path: one, ...(backing && { backing }) }),
-    undefined,
-  );
-  const node: ImageNode = { driver: 'qcow2', path, ...(below && { backing: below }) };
-  const { 'virtual-size': size } = await imageInfo(node);
-  return { node, extents: [], size: checkDiskSize(size), [Symbol.asyncDispose]: async () => undefined };
 }
 
 async function spool(source: AsyncIterable<Uint8Array>, path: string, signal?: AbortSignal): Promise<string> {

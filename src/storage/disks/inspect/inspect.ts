@@ -24,17 +24,19 @@ export interface ForeignImage extends AsyncDisposable {
 
 /**
  * Opens the file at `path` as `format` and refuses what a disk of its own must not be: see Disks.import. First by its header,
- * with words for people, then by what a confined qemu-img says. Throws `invalidDisk`, `invalidParameter` for a path that cannot be read.
+ * with words for people, then by what a confined qemu-img says. `chain`: what a qcow2 image may stand on, nearest first. Throws `invalidDisk`, `invalidParameter` for a path that cannot be read.
  */
-export async function openForeign(path: string, format: ForeignFormat): Promise<ForeignImage> {
+export async function openForeign(
+  path: string,
+  format: ForeignFormat,
+  chain: readonly string[] = [],
+): Promise<ForeignImage> {
   await using held = new AsyncDisposableStack();
-  const real = await realpath(path).catch((error: unknown) => {
-    throw unreadable(path, error);
-  });
-  const { file, size: length } = await openPlain(real);
+  if (chain.length > 0 && format !== 'qcow2')
+    throw isleError('invalidParameter', { message: `only qcow2 stands on other files, not ${format}` });
+  const { file, size: length, real } = await openForeignFile(path, format);
   held.defer(() => file.close());
-  await checkFormat(file, length, format);
-  const header = await inspectHeader(file, length, format);
+  const header = await inspectHeader(file, length, format, chain.length > 0);
   checkSize(header.size);
   const extents = await Promise.all(
     header.extents.map(async ({ name, least }) => {
@@ -48,9 +50,31 @@ export async function openForeign(path: string, format: ForeignFormat): Promise<
   // A description in a file of its own names its parts; no part may be called as it is.
   const inside = extents.length > 0 ? '/source/.description' : '/source/image';
   const node: ImageNode = { driver: format, path: handlePath(file), inside };
-  const size = format === 'raw' ? length : await ask(node, extents, format, length);
+  const size = format === 'raw' ? length : await ask(node, extents, format, length, chain.length > 0);
+  let upper = node;
+  for (const below of chain) {
+    const base = await openForeignFile(below, format);
+    held.defer(() => base.file.close());
+    await inspectHeader(base.file, base.size, format, true);
+    upper.backing = { driver: format, path: handlePath(base.file) };
+    upper = upper.backing;
+  }
   const kept = held.move();
   return { node, extents, size, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+async function openForeignFile(path: string, format: ForeignFormat) {
+  const real = await realpath(path).catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
+  const { file, size } = await openPlain(real);
+  try {
+    await checkFormat(file, size, format);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+  return { file, size, real };
 }
 
 function handlePath(file: FileHandle): string {
@@ -86,11 +110,12 @@ async function inspectHeader(
   file: FileHandle,
   length: number,
   format: ForeignFormat,
+  stands: boolean,
 ): Promise<{ size: number; extents: VmdkPart[] }> {
   if (format === 'vmdk') return inspectVmdk(file);
   const size = {
     raw: async () => length,
-    qcow2: () => inspectQcow2(file),
+    qcow2: () => inspectQcow2(file, stands),
     vdi: () => inspectVdi(file, length),
     vhdx: () => inspectVhdx(file),
     vpc: () => inspectVpc(file, length),
@@ -111,10 +136,11 @@ async function ask(
   extents: ForeignImage['extents'],
   format: ForeignFormat,
   length: number,
+  stands: boolean,
 ): Promise<number> {
   const info = await imageInfo(node, extents);
   const data = info['format-specific']?.data ?? {};
-  if (info['backing-filename'] !== undefined || data['data-file'] !== undefined)
+  if ((info['backing-filename'] !== undefined && !stands) || data['data-file'] !== undefined)
     throw refused('it names another file that it stands on');
   if (info.encrypted === true || data.encrypt !== undefined) throw refused('it is encrypted');
   if (info.format !== format) throw refused(`it was read as ${info.format}, not as ${format}`);

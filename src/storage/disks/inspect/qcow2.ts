@@ -7,13 +7,16 @@ const maxSnapshots = 1024;
 /** Incompatible features of https://www.qemu.org/docs/master/interop/qcow2.html: dirty, compression type, extended L2 entries. */
 const knownFeatures = 0b11001n;
 
-/** Refuses a qcow2 image that names other files, is encrypted, damaged or of a kind unknown; returns the guest's bytes. */
-export async function inspectQcow2(file: FileHandle): Promise<number> {
+/**
+ * Refuses a qcow2 image that names other files, is encrypted, damaged or of a kind unknown; returns the guest's bytes. `stands`: it may
+ * name a backing file, which nobody follows.
+ */
+export async function inspectQcow2(file: FileHandle, stands: boolean): Promise<number> {
   const head = await bytesAt(file, 0, 112);
   if (head.length < 72) throw refused('it ends within its qcow2 header');
   const version = head.readUInt32BE(4);
   if (version !== 2 && version !== 3) throw refused(`it is qcow2 of version ${version}: known are 2 and 3`);
-  if (head.readBigUInt64BE(8) !== 0n)
+  if (head.readBigUInt64BE(8) !== 0n && !stands)
     throw refused(
       'it has a backing file: only images that stand alone are taken in (qemu-img convert makes one)',
     );
