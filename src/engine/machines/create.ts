@@ -22,7 +22,7 @@ import { checkHardware } from './check-hardware.ts';
 import { makeDisk, type PlannedDisk, planDisk } from './disks.ts';
 import { type MachineRecord, machineRuntime } from './record.ts';
 import { nextTarget } from './targets.ts';
-import { checkUserFiles } from './user-files.ts';
+import { checkUserFiles, refuseFileOfOther } from './user-files.ts';
 import { warningsFor } from './warnings.ts';
 
 /**
@@ -111,6 +111,9 @@ export async function makeMachine(
   }
   failpoint('machines.create.made');
   ctx.store.transaction(() => {
+    // Another machine may have taken a file meanwhile.
+    for (const { path, readOnly } of record.spec.machine.disks)
+      if (path !== undefined) refuseFileOfOther(ctx, id, { path, readOnly });
     ctx.records.put(record);
     ctx.intents.done('create', id);
     publishContainer(ctx, record, 'create');

@@ -108,6 +108,15 @@ test('one file for two machines is refused, whatever it is called', async (t) =>
   await assert.rejects(create(fake, 'five', [file(twice), file(twice)]), /vda and vdb are the same/);
 });
 
+test('of two creates at once that want one file, one wins', async (t) => {
+  const fake = await engineFor(t);
+  const path = await rawFile(fake.directory, 'disk.raw');
+  const file = () => diskRequest({ kind: 'file', path, format: 'raw' });
+  const made = await Promise.allSettled([create(fake, 'one', [file()]), create(fake, 'two', [file()])]);
+  assert.deepEqual(made.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected']);
+  assert.equal(fake.engine.machines.list().length, 1);
+});
+
 test('the files of Isle itself are nobody else’s disks', async (t) => {
   const fake = await engineFor(t);
   const inside = await rawFile(fake.options.dataRoot, 'isle.db');

@@ -72,11 +72,20 @@ async function refuseUsedDevice(path: string, what: string): Promise<void> {
 /** Two machines, or a machine and its host, that write one file destroy it. Throws `conflict` naming the other. */
 export async function refuseSharedFile(
   ctx: Pick<EngineContext, 'records'>,
-  machine: string | undefined,
+  machine: string,
   disk: { path: string; readOnly: boolean; target: string },
 ): Promise<void> {
   if (!disk.readOnly && (await stat(disk.path)).isBlockDevice())
     await refuseUsedDevice(disk.path, `the disk ${disk.target}`);
+  refuseFileOfOther(ctx, machine, disk);
+}
+
+/** The part of {@link refuseSharedFile} that can be done while nobody else does anything. */
+export function refuseFileOfOther(
+  ctx: Pick<EngineContext, 'records'>,
+  machine: string,
+  disk: { path: string; readOnly: boolean },
+): void {
   const wanted = identityOf(disk.path);
   for (const { id, name, spec } of allMachines(ctx)) {
     for (const other of spec.machine.disks) {
