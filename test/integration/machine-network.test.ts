@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { wireGuest, type WiredLink } from '../../src/host/guest-link.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { removeTap, wireGuest, type WiredLink } from '../../src/host/guest-link.ts';
+import { listLinks } from '../../src/host/netlink.ts';
 import type { Attachment, Network } from '../../src/network/network.ts';
 import {
   attachRequest,
   networkSpec,
   openNetwork,
   serveTcp,
+  tcpFromHost,
   type NetworkFixture,
 } from '../fixtures/network.ts';
 import { startTapGuest, type TapGuest } from '../fixtures/tap-guest.ts';
@@ -47,6 +50,10 @@ describe('a guest that configures itself', () => {
   const own = () => vm.endpoints[0]!;
   const udhcpc = 'busybox udhcpc -f -q -n -t 5 -T 2 -i eth0 -s ./udhcpc -O mtu -O search';
 
+  /** The client of many distributions; it ends when it has an address. */
+  const dhclient = (version: 4 | 6): string =>
+    `touch leases${version}; dhclient -${version} -1 -v -lf $PWD/leases${version} -pf $PWD/pid${version} -sf $PWD/dhclient-script eth0 && kill $(cat pid${version})`;
+
   test('is given the address that the network has for it, and all that belongs to it', async () => {
     const said = await inside(`${udhcpc}; cat got`);
     const { address, gateway } = own().ipv4!;
@@ -69,8 +76,102 @@ describe('a guest that configures itself', () => {
     const found = await inside('busybox nslookup box');
     assert.ok(found.includes(box.endpoints[0]!.ipv4!.address), found);
     assert.ok(found.includes(box.endpoints[0]!.ipv6!.address), found);
-    const server = await serveTcp(box, 81, 'from the container');
+    for (const name of ['box', 'box.both', 'box.example.test', 'machine'])
+      assert.match(await inside(`busybox nslookup -type=a ${name}.`), /Address: 172/, name);
+    const server = await serveTcp(box, 81, 'from the container', '::');
     assert.match(await inside('busybox nc box 81 </dev/null'), /from the container/);
     server.close();
   });
+
+  test('finds the network’s router by IPv6, takes its one address by DHCPv6, and no other', async () => {
+    await inside(
+      'for f in accept_ra=1 autoconf=1; do echo ${f#*=} >/proc/sys/net/ipv6/conf/eth0/${f%=*}; done',
+    );
+    await inside('ip link set eth0 down; ip link set eth0 up');
+    await eventually(async () => /default via fe80/.test(await inside('ip -6 route')));
+    await inside(dhclient(6));
+    await inside(udhcpc);
+    const addresses = [...(await inside('ip -6 address show eth0')).matchAll(/inet6 (\S+) scope global/g)];
+    const { address, gateway } = own().ipv6!;
+    assert.deepEqual(
+      addresses.map(([, one]) => one),
+      [`${address}/128`],
+    );
+    assert.match(await inside('cat resolv6'), new RegExp(`${gateway}.*both`, 's'));
+    // Its route is there as the kernel made it: out by the bridge, and to neighbours on the link.
+    await inside(`busybox ping -c1 -W9 ${gateway}`);
+    const server = await serveTcp(box, 82, 'by IPv6', '::');
+    assert.match(await inside(`busybox nc ${box.endpoints[0]!.ipv6!.address} 82 </dev/null`), /by IPv6/);
+    server.close();
+    assert.match(
+      await inside(`busybox nslookup box ${gateway}`),
+      new RegExp(box.endpoints[0]!.ipv6!.address),
+    );
+  });
+
+  test('serves its published ports, by IPv4 and IPv6', async () => {
+    const server = guest.serve('busybox nc -ll -p 80 -e echo from the guest');
+    const { hostPort } = vm.ports[0]!;
+    for (const host of ['127.0.0.1', '::1', own().ipv4!.address, own().ipv6!.address])
+      await eventually(
+        async () => (await tcpFromHost(host, host.length > 9 ? 80 : hostPort)) === 'from the guest\n',
+      );
+    server.kill();
+  });
+
+  test('renews with the next daemon, which serves it as the one before', async () => {
+    await inside(dhclient(4));
+    await network.close();
+    await inside(`busybox ping -c1 -W9 ${own().ipv4!.gateway}`);
+    network = await fixture.restart(['vm', 'box']);
+    const { address } = own().ipv4!;
+    const again = await inside(`busybox udhcpc -f -q -n -t 5 -T 2 -i eth0 -s ./udhcpc -r ${address}`);
+    assert.match(again, new RegExp(`lease of ${address} obtained`));
+    assert.match(await inside('busybox nslookup -type=a box.'), /Address: 172/);
+    const renewed = await inside(`${dhclient(4)}; cat leases4`);
+    assert.match(renewed, new RegExp(`DHCPREQUEST for ${address}[^]*DHCPACK of ${address}`));
+    // Who asks for another address than its own is told that it is wrong, and then takes the right one.
+    await inside(`sed -i 's/fixed-address .*;/fixed-address 172.18.77.77;/' leases4`);
+    const other = await inside(dhclient(4));
+    assert.match(other, new RegExp(`DHCPREQUEST for 172.18.77.77[^]*DHCPNAK[^]*bound to ${address}`));
+  });
+
+  test('has a card for each network it joins, also while it runs; and none for one it left', async () => {
+    await network.create(
+      networkSpec('inner', { internal: true, options: { 'com.docker.network.driver.mtu': '1280' } }),
+    );
+    await network.connect('vm', 'inner', {});
+    const [, second, ...more] = await wireGuest(vm.netnsPath!, { owner, configuresItself: true });
+    assert.deepEqual([second!.name, more.length], ['eth1', 0]);
+    await network.serveGuest('vm');
+    const other = await startTapGuest(vm.netnsPath!, second!);
+    try {
+      const { output } = await other.exec(`${udhcpc}; cat got; busybox nslookup -type=a machine.`);
+      const endpoint = network.attachment('vm')!.endpoints[1]!;
+      assert.ok(output.includes(`ip='${endpoint.ipv4!.address}'`), output);
+      assert.ok(output.includes("mtu='1280'") && !output.includes('router='), output);
+      assert.match(output, /Address: 172/);
+    } finally {
+      await other.close();
+    }
+    assert.match(
+      await inside('busybox nslookup -type=a box.'),
+      /Address: 172/,
+      'the first card is served on',
+    );
+    await removeTap(vm.netnsPath!, 'eth1');
+    await network.disconnect('vm', 'inner');
+    await network.serveGuest('vm');
+    assert.match(await inside('busybox nslookup -type=a box.'), /Address: 172/);
+    await inside(`busybox ping -c1 -W9 ${own().ipv4!.gateway}`);
+    assert.deepEqual(
+      (await listLinks(vm.netnsPath)).map(({ name }) => name),
+      ['lo', 'eth0', 'isle-tap0'],
+    );
+  });
 });
+
+async function eventually(holds: () => Promise<boolean>): Promise<void> {
+  for (const end = Date.now() + 20_000; !(await holds()); await delay(100))
+    assert.ok(Date.now() < end, 'not in time');
+}
