@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -123,6 +123,33 @@ test('what is no machine is refused with the field', async (t) => {
     assert.match(answer.text, message);
   }
   assert.deepEqual((await call('GET', '/isle/v1/machines')).json(), []);
+});
+
+test('disks that are imported tell how far they are; what fails before that has a status', async (t) => {
+  const { call } = await apiFor(t);
+  const directory = await mkdtemp(join(tmpdir(), 'isle-api-'));
+  t.after(() => rm(directory, { recursive: true }));
+  const path = join(directory, 'disk.raw');
+  await writeFile(path, Buffer.alloc(4096));
+  const disks = (Path: string) => [{ Source: { Kind: 'import', Path, Format: 'raw', Size: mebibyte } }];
+  const made = await call('POST', '/isle/v1/machines?stream=1', { ...web, Disks: disks(path) });
+  const lines = made.text
+    .trim()
+    .split(/\r?\n/)
+    .map((line) => JSON.parse(line));
+  assert.deepEqual(lines.slice(0, -1), [
+    { progress: { What: 'vda', Done: 0, Total: 4096 } },
+    { progress: { What: 'vda', Done: 4096, Total: 4096 } },
+  ]);
+  assert.deepEqual(Object.keys(lines.at(-1).result), ['Id', 'Warnings']);
+  const missing = await call('POST', '/isle/v1/machines?stream=1', {
+    ...web,
+    Name: 'b2',
+    Disks: disks('/no'),
+  });
+  assert.equal(missing.status, 400, missing.text);
+  const taken = await call('POST', '/isle/v1/machines?stream=1', { ...web, Disks: disks(path) });
+  assert.equal(taken.status, 409, taken.text);
 });
 
 test('a container is not a machine, and the other way round', async (t) => {
