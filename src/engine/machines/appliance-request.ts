@@ -59,10 +59,11 @@ export function requestOf(
   };
 }
 
-/** Names of the store and of the guest: of the bus that a disk will be on. */
+/** The guest's names of disks, then of CDs. */
 function targetsOf(disks: ApplianceMachine['disks']): string[] {
   const taken = new Set<string>();
-  return disks.map((disk) => nextTarget(disk.bus, taken));
+  const targets = disks.map(({ bus, cdrom }) => (cdrom ? '' : nextTarget(bus, taken)));
+  return targets.map((target, index) => target || nextTarget(disks[index]!.bus, taken));
 }
 
 const mebibyte = 2 ** 20;

@@ -28,7 +28,10 @@ export class ApplianceService implements MachineAppliances {
     };
     const origin = `${appliance.format}: ${basename(path)}`;
     const { request, warnings } = requestOf(appliance, host, origin);
-    const made = await createMachine(ctx, name ?? nameOf(appliance.machine), request, { onProgress, signal });
+    const made = await createMachine(ctx, name ?? this.#freeName(appliance.machine), request, {
+      onProgress,
+      signal,
+    });
     return { id: made.id, warnings: [...appliance.warnings, ...warnings, ...made.warnings] };
   }
 
@@ -38,9 +41,17 @@ export class ApplianceService implements MachineAppliances {
   ): Promise<{ files: string[]; bytes: number }> {
     return exportMachine(this.#ctx, id, options);
   }
+
+  /** Its old name, with a number where somebody has it. */
+  #freeName(machine: ApplianceMachine): string | undefined {
+    const base = nameOf(machine);
+    const taken = new Set(this.#ctx.records.all().map((record) => record.name));
+    if (base === undefined || !taken.has(base)) return base;
+    for (let number = 2; ; number++) if (!taken.has(`${base}-${number}`)) return `${base}-${number}`;
+  }
 }
 
-/** As near to its old name as a name of Isle's can be; undefined: any. */
+/** As near to its old name as one of Isle's can be; undefined: any. */
 function nameOf({ name }: ApplianceMachine): string | undefined {
   const plain = name
     .normalize('NFKD')
