@@ -162,20 +162,21 @@ function fromGuest6({ link, mac, addresses, configuresItself }: GuestPort): Rule
   const given = addresses.filter((address) => address.length === 16);
   if (given.length === 0) return [];
   const own = [...given, linkLocal(mac)];
-  const chosen = configuresItself ? chosenAddress : undefined;
+  // Of these a guest that chose an address has neither: see chosenAddress.
+  const strange: Rule[] = configuresItself
+    ? [field('transport', 8, linkPrefix, false), field('transport', 8 + 11, madeOfMac)]
+    : [[]];
   return [
     [...icmp6(ICMP6.routerAdvertisement), verdict('drop')],
     [...icmp6(ICMP6.redirect), verdict('drop')],
-    ...(chosen
-      ? [[...icmp6(ICMP6.neighbourAdvertisement), ...chosen('transport', 8), ...forwardTo(link)]]
-      : []),
-    [
+    ...strange.map((rule) => [
       ...icmp6(ICMP6.neighbourAdvertisement),
       ...own.flatMap((address) => field('transport', 8, address, false)),
+      ...rule,
       verdict('drop'),
-    ],
+    ]),
     ...own.map((address) => [...etherType(ETHER.ipv6), ...ipFrom(address), ...forwardTo(link)]),
-    ...(chosen ? [[...etherType(ETHER.ipv6), ...chosen('network', 8), ...forwardTo(link)]] : []),
+    ...(configuresItself ? [[...etherType(ETHER.ipv6), ...chosenAddress, ...forwardTo(link)]] : []),
     [
       ...etherType(ETHER.ipv6),
       ...ipFrom(Buffer.alloc(16)),
@@ -186,18 +187,19 @@ function fromGuest6({ link, mac, addresses, configuresItself }: GuestPort): Rule
 }
 
 /**
- * A link-local address that a station chose at random, as many systems do (RFC 7217): none that is made of a neighbour's
- * Ethernet address, as the network's router's is.
+ * Comes from a link-local address that a station chose at random, as many systems do (RFC 7217): none that is made of a
+ * neighbour's Ethernet address, as the network's router's is.
  */
-function chosenAddress(header: 'network' | 'transport', offset: number): Rule {
-  const prefix = Buffer.from('fe80000000000000', 'hex');
-  return [...field(header, offset, prefix), ...field(header, offset + 11, Buffer.from([0xff, 0xfe]), false)];
-}
+const linkPrefix = Buffer.from('fe80000000000000', 'hex');
+const madeOfMac = Buffer.from([0xff, 0xfe]);
+const chosenAddress: Rule = [
+  ...field('network', 8, linkPrefix),
+  ...field('network', 8 + 11, madeOfMac, false),
+];
 
 /** The address a station gives itself (RFC 4291, appendix A). */
 function linkLocal(mac: Buffer): Buffer {
-  const start = Buffer.from('fe80000000000000', 'hex');
-  const address = Buffer.concat([start, mac.subarray(0, 3), Buffer.from([0xff, 0xfe]), mac.subarray(3)]);
+  const address = Buffer.concat([linkPrefix, mac.subarray(0, 3), Buffer.from([0xff, 0xfe]), mac.subarray(3)]);
   address[8]! ^= 2;
   return address;
 }

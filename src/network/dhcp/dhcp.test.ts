@@ -51,7 +51,6 @@ interface Ask {
 function question({
   type,
   options = [],
-  from = nowhere,
   ciaddr = nowhere,
   chaddr = lease.macAddress,
   broadcast,
