@@ -15,6 +15,7 @@ import type { NetworkConfig } from '../network/config.ts';
 import { createNetwork } from '../network/service.ts';
 import { type DatabaseStore, openStore } from '../state/store.ts';
 import { createContainerFiles } from '../storage/archive.ts';
+import { createBackups } from '../storage/backups/service.ts';
 import { createDisks } from '../storage/disks/service.ts';
 import { createSnapshots } from '../storage/overlay.ts';
 import { createStorageWorkers } from '../storage/storage-workers.ts';
@@ -41,6 +42,7 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
     createNetwork({ ...common, config: networkConfig(config) }),
     Runtimes.open(runtimeOffers(config, log), config.runtime.default, log),
   ]);
+  const machineBackups = createBackups();
   const engine = await createEngine({
     ...common,
     version,
@@ -52,6 +54,7 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
     files: createContainerFiles({ ...common, workers }),
     volumeFiles: createVolumeFiles({ ...common, workers }),
     disks: createDisks({ dataRoot, log }),
+    backups: machineBackups,
     appliances: fileAppliances(),
     readLog,
     defaults: config.containers,
@@ -69,6 +72,7 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
       await runtimes.close();
       await unpacker.close();
       await workers.close();
+      await machineBackups.close();
       clearInterval(backups);
       await store.backup();
       store.close();

@@ -4,6 +4,7 @@ import type { Logger } from '../lib/log.ts';
 import type { Store } from '../lib/table.ts';
 import type { Network } from '../network/network.ts';
 import type { ContainerFiles } from '../storage/archive.ts';
+import type { Backups } from '../storage/backups/service.ts';
 import type { Disks } from '../storage/disks.ts';
 import type { Snapshots } from '../storage/snapshots.ts';
 import type { VolumeFiles } from '../storage/volumes.ts';
@@ -43,6 +44,7 @@ export interface EngineOptions {
   files: ContainerFiles;
   volumeFiles: VolumeFiles;
   disks: Disks;
+  backups: Pick<Backups, 'open'>;
   appliances: Appliances;
   readLog: ReadLog;
   defaults: ContainerDefaults;

@@ -13,6 +13,8 @@ export type Intent =
   | { kind: 'volume'; id: string }
   /** Frozen for a moment, to be copied. */
   | { kind: 'hold'; id: string }
+  /** A machine is being copied to a repository. */
+  | { kind: 'backup'; id: string; repository: string; backup: string }
   /** Stopped to be restored, and to be started again. */
   | { kind: 'restore'; id: string };
 

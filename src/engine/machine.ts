@@ -190,8 +190,8 @@ export interface MachineInfo {
 
 /** The block devices of a machine that runs, or of one that does not. Disposing of it gives back what was opened for it. */
 export interface MachineBlocks extends AsyncDisposable {
-  /** Those that backups made. A disk whose changes nobody can keep track of (raw, read-only) has none. */
-  bitmaps(): Promise<DirtyBitmap[]>;
+  /** Its disks and `nvram`, as they are now. */
+  disks(): Promise<BlockDisk[]>;
   /** Copies disks to `file`s as of one moment, at which a bitmap `next` begins on each disk that can have one. All or nothing. */
   copy(options: BlockCopy): Promise<{ heldMs: number }>;
   removeBitmaps(names: string[]): Promise<void>;
@@ -199,8 +199,17 @@ export interface MachineBlocks extends AsyncDisposable {
   abandon(): Promise<void>;
 }
 
-export interface DirtyBitmap {
+export interface BlockDisk {
   target: string;
+  /** Bytes that the guest sees. */
+  size: number;
+  /** Bytes on the host, those of files that it stands on not counted. */
+  allocated: number;
+  /** Those that backups made. A disk whose changes nobody can keep track of (raw, read-only) has none. */
+  bitmaps: DirtyBitmap[];
+}
+
+export interface DirtyBitmap {
   name: string;
   /** It has every change since it was made. Not so when whoever had the disk open was killed. */
   whole: boolean;

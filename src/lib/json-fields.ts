@@ -36,7 +36,7 @@ export class Fields {
     return value;
   }
 
-  oneOf<T extends string>(key: string, values: readonly T[]): T {
+  oneOf<const T extends readonly string[]>(key: string, values: T): T[number] {
     const value = this.raw(key);
     const found = values.find((one) => one === value);
     if (found === undefined) throw this.#wrong(key, `none of ${values.join(', ')}`);
@@ -78,6 +78,14 @@ export class Fields {
     const keys = Object.keys(fields.#object);
     if (keys.length > most) throw this.#wrong(key, `more than ${most} entries`);
     return Object.fromEntries(keys.map((name) => [name, fields.document(name, 65_536)]));
+  }
+
+  /** An object whose keys are data: objects by text. */
+  entries(key: string, most: number): [string, Fields][] {
+    const fields = this.object(key);
+    const keys = Object.keys(fields.#object);
+    if (keys.length > most) throw this.#wrong(key, `more than ${most} entries`);
+    return keys.map((name) => [name, fields.object(name)]);
   }
 
   /** Undefined when it is not there. */

@@ -5,7 +5,7 @@ import { stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import type { MachineHardware } from '../../src/engine/machine.ts';
+import type { MachineBlocks, MachineHardware } from '../../src/engine/machine.ts';
 import { withQmp } from '../../src/host/qmp/connect.ts';
 import { liveBlocks } from '../../src/runtimes/machine/control/backup.ts';
 import { idleBlocks } from '../../src/runtimes/machine/idle-blocks.ts';
@@ -122,7 +122,7 @@ test('a machine that does not run is copied by a confined storage daemon, in the
     directory: root,
     disks: [{ path: join(root, 'vda.qcow2'), chain: [] }],
   });
-  assert.deepEqual(await blocks.bitmaps(), [{ target: 'vda', name: 'one', whole: true, changed: 10 * mib }]);
+  assert.deepEqual(await bitmapsOf(blocks), [{ name: 'one', whole: true, changed: 10 * mib }]);
   const file = join(root, 'two/vda.qcow2');
   mkdirSync(join(root, 'two'));
   writeFileSync(file, '', { mode: 0o600 });
@@ -136,14 +136,14 @@ test('a machine that does not run is copied by a confined storage daemon, in the
   });
   assert.ok((await stat(file)).size < 12 * mib);
   await blocks.removeBitmaps(['one']);
-  assert.deepEqual(await blocks.bitmaps(), [{ target: 'vda', name: 'two', whole: true, changed: 0 }]);
+  assert.deepEqual(await bitmapsOf(blocks), [{ name: 'two', whole: true, changed: 0 }]);
   execFileSync('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', join(root, 'vda.qcow2'), file]);
   {
     await using guest = await start('idle', disks);
     await guest.write('vda', ['write -P 3 200M 1M']);
     await guest.copy('three', { since: 'two' });
     assert.ok((await stat(guest.file('three', 'vda'))).size < 3 * mib);
-    await assert.rejects(blocks.bitmaps(), /in use/);
+    await assert.rejects(blocks.disks(), /in use/);
   }
 });
 
@@ -157,15 +157,19 @@ test('a bitmap of a QEMU that was killed is not whole', async () => {
   {
     await using guest = await start('killed', disks);
     await using blocks = await guest.blocks();
-    assert.deepEqual(await blocks.bitmaps(), [{ target: 'vda', name: 'one', whole: true, changed: 0 }]);
+    assert.deepEqual(await bitmapsOf(blocks), [{ name: 'one', whole: true, changed: 0 }]);
     await guest.machine.kill();
   }
   await using guest = await start('killed', disks);
   await using blocks = await guest.blocks();
-  assert.equal((await blocks.bitmaps())[0]?.whole, false);
+  assert.equal((await bitmapsOf(blocks))[0]?.whole, false);
   await blocks.removeBitmaps(['one']);
-  assert.deepEqual(await blocks.bitmaps(), []);
+  assert.deepEqual(await bitmapsOf(blocks), []);
 });
+
+async function bitmapsOf(blocks: MachineBlocks) {
+  return (await blocks.disks()).flatMap((disk) => disk.bitmaps);
+}
 
 interface Copy {
   since?: string;
@@ -255,7 +259,7 @@ class Guest implements AsyncDisposable {
 
   async left(): Promise<{ jobs: unknown[]; nodes: string[]; bitmaps: string[] }> {
     await using blocks = await this.blocks();
-    const bitmaps = (await blocks.bitmaps()).map(({ name }) => name);
+    const bitmaps = (await blocks.disks()).flatMap((disk) => disk.bitmaps.map(({ name }) => name));
     return await withQmp(this.machine.socket, async (qmp) => {
       const nodes = await qmp.execute<{ 'node-name': string }[]>('query-named-block-nodes', { flat: true });
       return {

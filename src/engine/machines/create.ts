@@ -33,7 +33,7 @@ export async function createMachine(
   ctx: EngineContext,
   name: string | undefined,
   request: MachineRequest,
-  work: MachineWork = {},
+  work: MachineMaking = {},
 ): Promise<{ id: string; warnings: string[] }> {
   const id = newId();
   const named = withTargets(request);
@@ -87,12 +87,20 @@ export async function createMachine(
   }
 }
 
+/** What is put beside the disks before the machine is there, and what of its hardware lies there. */
+export type MachineFiles = Pick<MachineSpec, 'kernel'>;
+
+/** `files`: of a machine that is not new, into its directory. */
+export interface MachineMaking extends MachineWork {
+  files?(directory: string, id: string): Promise<MachineFiles>;
+}
+
 /** All that a new record needs on the disk, and the record itself. */
 export async function makeMachine(
   ctx: EngineContext,
   record: MachineRecord,
   disks: PlannedDisk[],
-  work: MachineWork = {},
+  work: MachineMaking = {},
 ): Promise<void> {
   const { id } = record;
   const made = disks.flatMap((planned) => (planned.made ? (planned.disk.diskId ?? []) : []));
@@ -109,12 +117,16 @@ export async function makeMachine(
     await makeDisk(ctx, id, planned, undo, work);
     work.signal?.throwIfAborted();
   }
+  const files = await work.files?.(machineDirOf(ctx, id), id);
   failpoint('machines.create.made');
   ctx.store.transaction(() => {
     // Another machine may have taken a file meanwhile.
     for (const { path, readOnly } of record.spec.machine.disks)
       if (path !== undefined) refuseFileOfOther(ctx, id, { path, readOnly });
-    ctx.records.put(record);
+    ctx.records.put({
+      ...record,
+      spec: { ...record.spec, machine: { ...record.spec.machine, ...files } },
+    });
     ctx.intents.done('create', id);
     publishContainer(ctx, record, 'create');
   });

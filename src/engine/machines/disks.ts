@@ -46,7 +46,10 @@ export async function planDisk(
       };
     }
     case 'import': {
-      const path = await userFile(ctx, `the disk ${target}`, source.path, 'disk');
+      // What Isle opened itself (a backup) stays open until it is read.
+      const path = source.chain
+        ? source.path
+        : await userFile(ctx, `the disk ${target}`, source.path, 'disk');
       const diskId = newDiskId(ctx, machine, target);
       return {
         disk: { ...disk, diskId, format: format ?? 'qcow2' },

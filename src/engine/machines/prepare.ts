@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises';
-import { machineDirOf } from '../containers/paths.ts';
+import { machineDirOf, stateDirOf } from '../containers/paths.ts';
 import type { Attachment } from '../../network/network.ts';
 import type { EngineContext } from '../context.ts';
 import type { MachineHardware } from '../machine.ts';
@@ -23,7 +23,7 @@ export async function prepareMachine(
   const directory = machineDirOf(ctx, id);
   // A damaged data root may have lost it.
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  await checkUserFiles(ctx, machine);
+  await checkUserFiles(ctx, machine, stateDirOf(ctx, id));
   const disks: MachineHardware['disks'] = [];
   for (const { diskId, path, target, readOnly } of machine.disks) {
     if (diskId !== undefined) {

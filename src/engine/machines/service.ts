@@ -16,6 +16,7 @@ import type {
   MachineWork,
 } from '../machines.ts';
 import { ApplianceService } from './appliances.ts';
+import { BackupService } from './backups/service.ts';
 import { createMachine } from './create.ts';
 import { editMachine } from './edit.ts';
 import { powerMachine } from './power.ts';
@@ -35,7 +36,7 @@ export class MachineService implements Machines {
     this.#ctx = ctx;
     this.hardware = refusing('changes of its hardware');
     this.snapshots = refusing('snapshots of virtual machines');
-    this.backups = refusing('backups of virtual machines');
+    this.backups = new BackupService(ctx);
     this.appliances = new ApplianceService(ctx);
   }
 

@@ -103,12 +103,16 @@ function identityOf(path: string): string {
   return found === undefined ? path : `${found.dev}:${found.ino}:${found.rdev}`;
 }
 
-/** Every file of the user's that the hardware names is there, and is what it should be. */
+/**
+ * Every file of the user's that the hardware names is there, and is what it should be. `own`: the machine's directory, where
+ * the kernel of a restored one lies.
+ */
 export async function checkUserFiles(
   ctx: Pick<EngineContext, 'dataRoot' | 'runRoot'>,
   { kernel, cdroms, shares }: Pick<MachineSpec, 'kernel' | 'cdroms' | 'shares'>,
+  own?: string,
 ): Promise<void> {
-  if (kernel) {
+  if (kernel && !(own && isWithin(kernel.path, own))) {
     await userFile(ctx, 'the kernel', kernel.path, 'file');
     if (kernel.initrd !== undefined) await userFile(ctx, 'the initrd', kernel.initrd, 'file');
   }

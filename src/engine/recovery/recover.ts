@@ -11,6 +11,7 @@ import { startHelpers } from '../containers/helpers.ts';
 import { watchExit } from '../containers/exit.ts';
 import type { EngineContext } from '../context.ts';
 import { zeroTime } from '../model.ts';
+import { recoverBackup } from '../machines/backups/recover.ts';
 import { isMachine } from '../machines/record.ts';
 import { recoverMachines } from '../machines/recover.ts';
 import { recoverSaved } from '../machines/saved.ts';
@@ -129,6 +130,8 @@ async function undoIntents(ctx: EngineContext): Promise<void> {
           return;
         case 'hold':
           return letGo(ctx, intent.id);
+        case 'backup':
+          return recoverBackup(ctx, intent);
         case 'restore':
           return; // when it is known what still runs
         case 'start':

@@ -1,13 +1,14 @@
 import { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { existsSync } from 'node:fs';
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BlockCopy, MachineBlocks, MachineHardware } from '../../engine/machine.ts';
 import { type ConfinedFile, type ConfinedTool, startConfined } from '../../host/confined.ts';
 import { openQmp } from '../../host/qmp/connect.ts';
 import type { Qmp } from '../../host/qmp/qmp.ts';
-import { isleError } from '../../lib/errors.ts';
-import { bitmapsOf, copyBlocks, removeBitmaps } from './control/block-copy.ts';
+import { errnoOf, isleError } from '../../lib/errors.ts';
+import { blockDisks, copyBlocks, removeBitmaps } from './control/block-copy.ts';
 
 const tool = 'qemu-storage-daemon';
 
@@ -23,7 +24,7 @@ const longest = 24 * 3600;
  */
 export function idleBlocks(hardware: MachineHardware): MachineBlocks {
   return {
-    bitmaps: () => withDaemon(hardware, [], (qmp) => bitmapsOf(qmp)),
+    disks: () => withDaemon(hardware, [], (qmp) => blockDisks(qmp)),
     copy: (options) => copyIdle(hardware, options),
     removeBitmaps: (names) => withDaemon(hardware, [], (qmp) => removeBitmaps(qmp, names)),
     // It ended with the daemon that had started it.
@@ -59,7 +60,8 @@ async function withDaemon<T>(
   more: ConfinedFile[],
   use: (qmp: Qmp) => Promise<T>,
 ): Promise<T> {
-  const { args, files } = describe(hardware);
+  await using nvram = await openNvram(hardware);
+  const { args, files } = describe(hardware, nvram?.path);
   const daemon = await startConfined(
     tool,
     ['--chardev', 'stdio,id=qmp', ...args, '--monitor', 'chardev=qmp'],
@@ -132,8 +134,25 @@ async function end(daemon: ConfinedTool, qmp: Qmp): Promise<void> {
   }
 }
 
+/** The machine's own QEMU can write to that directory: a link there must lead nowhere. */
+async function openNvram({ spec, directory }: MachineHardware) {
+  if (spec.firmware === 'bios') return undefined;
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  try {
+    const file = await open(join(directory, 'nvram.qcow2'), flags);
+    return { path: `/proc/${process.pid}/fd/${file.fd}`, [Symbol.asyncDispose]: () => file.close() };
+  } catch (error) {
+    // One that never ran has none.
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
 /** The nodes are called as in a machine that runs. */
-function describe({ spec, disks, directory }: MachineHardware): { args: string[]; files: ConfinedFile[] } {
+function describe(
+  { spec, disks }: MachineHardware,
+  nvram: string | undefined,
+): { args: string[]; files: ConfinedFile[] } {
   const files: ConfinedFile[] = [];
   const nodes: object[] = [];
   const show = (path: string, inside: string, write: boolean): object => {
@@ -159,8 +178,7 @@ function describe({ spec, disks, directory }: MachineHardware): { args: string[]
       ...(format === 'qcow2' && { backing }),
     });
   }
-  const nvram = join(directory, 'nvram.qcow2');
-  if (spec.firmware !== 'bios' && existsSync(nvram))
+  if (nvram !== undefined)
     nodes.push({
       driver: 'qcow2',
       'node-name': 'nvram',

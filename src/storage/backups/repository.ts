@@ -245,7 +245,10 @@ export class BackupRepository {
   }
 
   /** Names of those removed, newest first. Throws `conflict` naming what stands on it. */
-  async remove(manifest: BackupManifest, { dependents }: { dependents: boolean }): Promise<string[]> {
+  async remove(
+    manifest: { id: string; machine: { id: string } },
+    { dependents }: { dependents: boolean },
+  ): Promise<string[]> {
     const lock = await this.#lock(manifest.machine.id);
     try {
       const { backups } = await this.list();
@@ -280,6 +283,14 @@ export class BackupRepository {
     }
   }
 
+  /** One whose manifest cannot be read. What says that it stands on it goes too, with `dependents`. */
+  async removeDamaged(
+    { machine, id }: { machine: string; id: string },
+    options: { dependents: boolean },
+  ): Promise<string[]> {
+    return await this.remove({ id, machine: { id: machine } }, options);
+  }
+
   async run(job: BackupJob): Promise<unknown> {
     return await this.#workers.run(job);
   }
@@ -302,7 +313,10 @@ export class BackupRepository {
 }
 
 /** Those that stand on it, newest first. */
-function dependentsOf({ id, machine }: BackupManifest, backups: BackupManifest[]): BackupManifest[] {
+function dependentsOf(
+  { id, machine }: { id: string; machine: { id: string } },
+  backups: BackupManifest[],
+): BackupManifest[] {
   const standing = new Set([id]);
   const found: BackupManifest[] = [];
   for (const one of backups) {

@@ -1,6 +1,6 @@
-import type { BlockCopy, DirtyBitmap, MachineBlocks } from '../../../engine/machine.ts';
+import type { MachineBlocks } from '../../../engine/machine.ts';
 import type { LiveMachine } from '../live-machine.ts';
-import { abandonCopy, bitmapsOf, type BlockHost, copyBlocks, removeBitmaps } from './block-copy.ts';
+import { abandonCopy, blockDisks, type BlockHost, copyBlocks, removeBitmaps } from './block-copy.ts';
 
 /** Through the QEMU of a machine that runs, on a connection of its own. */
 export async function liveBlocks(
@@ -15,8 +15,8 @@ export async function liveBlocks(
     freeze,
   };
   return {
-    bitmaps: (): Promise<DirtyBitmap[]> => bitmapsOf(qmp),
-    copy: (options: BlockCopy) => copyBlocks(host, options),
+    disks: () => blockDisks(qmp),
+    copy: (options) => copyBlocks(host, options),
     removeBitmaps: (names) => removeBitmaps(qmp, names),
     abandon: () => abandonCopy(qmp),
     async [Symbol.asyncDispose]() {

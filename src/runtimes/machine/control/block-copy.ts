@@ -1,6 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { BlockCopy, DirtyBitmap } from '../../../engine/machine.ts';
+import type { BlockCopy, BlockDisk, DirtyBitmap } from '../../../engine/machine.ts';
 import type { Qmp } from '../../../host/qmp/qmp.ts';
 import { isIsleError, isleError, messageOf } from '../../../lib/errors.ts';
 import { failpoint } from '../../../lib/failpoint.ts';
@@ -34,39 +34,50 @@ const granularity = 65_536;
 /** Bytes of the target's file system that stay free: where it ran full, the guest's own writes would have to wait. */
 const reserve = 64 * 1024 * 1024;
 
-export async function bitmapsOf(qmp: Qmp): Promise<DirtyBitmap[]> {
+/** What a QEMU says of its disks; no more believable than that. */
+export async function blockDisks(qmp: Qmp): Promise<BlockDisk[]> {
   const nodes = await qmp.execute<BlockNode[]>('query-named-block-nodes', { flat: true }, { patience });
   return nodes.flatMap((node) => {
     const name = String(node['node-name']);
-    if (!name.startsWith('disk-')) return [];
-    return (node['dirty-bitmaps'] ?? [])
-      .filter((bitmap) => String(bitmap.name).startsWith(bitmapPrefix))
-      .map((bitmap) => ({
-        target: name.slice('disk-'.length),
-        name: String(bitmap.name).slice(bitmapPrefix.length),
-        whole: bitmap.recording === true && bitmap.busy === false && bitmap.inconsistent !== true,
-        changed: Number(bitmap.count),
-      }));
+    const target = name === 'nvram' ? name : /^disk-([a-z][a-z0-9]*)$/.exec(name)?.[1];
+    if (target === undefined) return [];
+    return [
+      {
+        target,
+        size: Number(node.image['virtual-size']),
+        allocated: Number(node.image['actual-size'] ?? 0),
+        bitmaps: (node['dirty-bitmaps'] ?? []).flatMap(bitmapOf),
+      },
+    ];
   });
 }
 
 interface BlockNode {
   'node-name': string;
-  'dirty-bitmaps'?: {
-    name: string;
-    recording: boolean;
-    busy: boolean;
-    inconsistent?: boolean;
-    count: number;
-  }[];
+  image: { 'virtual-size': number; 'actual-size'?: number };
+  'dirty-bitmaps'?: Bitmap[];
+}
+
+interface Bitmap {
+  name: string;
+  recording: boolean;
+  busy: boolean;
+  inconsistent?: boolean;
+  count: number;
+}
+
+function bitmapOf({ name, recording, busy, inconsistent, count }: Bitmap): DirtyBitmap[] {
+  if (!String(name).startsWith(bitmapPrefix)) return [];
+  const whole = recording === true && busy === false && inconsistent !== true;
+  return [{ name: String(name).slice(bitmapPrefix.length), whole, changed: Number(count) }];
 }
 
 export async function removeBitmaps(qmp: Qmp, unwanted: readonly string[]): Promise<void> {
-  for (const { target, name } of await bitmapsOf(qmp)) {
-    if (!unwanted.includes(name)) continue;
-    const bitmap = { node: nodeOf(target), name: bitmapPrefix + name };
-    await qmp.execute('block-dirty-bitmap-remove', bitmap, { patience });
-  }
+  for (const { target, bitmaps } of await blockDisks(qmp))
+    for (const { name } of bitmaps.filter((bitmap) => unwanted.includes(bitmap.name))) {
+      const bitmap = { node: nodeOf(target), name: bitmapPrefix + name };
+      await qmp.execute('block-dirty-bitmap-remove', bitmap, { patience });
+    }
 }
 
 /**
