@@ -64,10 +64,14 @@ export async function openForeign(
 }
 
 async function openForeignFile(path: string, format: ForeignFormat) {
-  const real = await realpath(path).catch((error: unknown) => {
-    throw unreadable(path, error);
-  });
-  const { file, size } = await openPlain(real);
+  // What the caller holds open stays that file, whatever its name is given to meanwhile.
+  const held = path.startsWith(`/proc/${process.pid}/fd/`);
+  const real = held
+    ? path
+    : await realpath(path).catch((error: unknown) => {
+        throw unreadable(path, error);
+      });
+  const { file, size } = await openPlain(real, path, held ? 0 : constants.O_NOFOLLOW);
   try {
     await checkFormat(file, size, format);
   } catch (error) {
@@ -82,8 +86,12 @@ function handlePath(file: FileHandle): string {
 }
 
 /** Opening must do nothing and wait for nothing, whatever lies there. */
-async function openPlain(path: string, what = path): Promise<{ file: FileHandle; size: number }> {
-  const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW | constants.O_NOCTTY;
+async function openPlain(
+  path: string,
+  what = path,
+  follow: number = constants.O_NOFOLLOW,
+): Promise<{ file: FileHandle; size: number }> {
+  const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY | follow;
   const file = await open(path, flags).catch((error: unknown) => {
     throw unreadable(what, error);
   });
