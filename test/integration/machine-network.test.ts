@@ -6,12 +6,14 @@ import { listLinks } from '../../src/host/netlink.ts';
 import type { Attachment, Network } from '../../src/network/network.ts';
 import {
   attachRequest,
+  inPod,
   networkSpec,
   openNetwork,
   serveTcp,
   tcpFromHost,
   type NetworkFixture,
 } from '../fixtures/network.ts';
+import { bootNetworkGuest, cardsOf, type NetworkGuest } from '../fixtures/network-guest.ts';
 import { startTapGuest, type TapGuest } from '../fixtures/tap-guest.ts';
 
 const owner = 1_531_072;
@@ -169,6 +171,45 @@ describe('a guest that configures itself', () => {
       ['lo', 'eth0', 'isle-tap0'],
     );
   });
+});
+
+test('a virtual machine’s system takes its address by DHCP, and finds others by name', async () => {
+  const fixture = await openNetwork({ pool: 0 });
+  const { network } = fixture;
+  let guest: NetworkGuest | undefined;
+  try {
+    await network.create(networkSpec('lan'));
+    const on = { networks: [{ network: 'lan', endpoint: {} }] };
+    const vm = await network.attach('vm', attachRequest({ name: 'vm', hostname: 'machine', ...on }));
+    const box = await network.attach('box', attachRequest({ name: 'box', hostname: 'box', ...on }));
+    const links = await wireGuest(vm.netnsPath!, { owner, configuresItself: true });
+    await network.serveGuest('vm');
+    guest = await bootNetworkGuest({ netnsPath: vm.netnsPath!, owner, cards: cardsOf(links) });
+    // The name of the event is in $1, what was given in the environment.
+    const script = [
+      'ip addr add $ip/$mask dev $interface',
+      'ip route add default via $router',
+      'echo nameserver $dns >/etc/resolv.conf',
+      'echo search $domain >>/etc/resolv.conf',
+      'hostname $hostname',
+    ].join('; ');
+    const write = `printf '#!/bin/sh\\n[ $1 = bound ] && { %s; }\\n' '${script}' >/tmp/script`;
+    assert.equal((await guest.exec(`${write}; chmod +x /tmp/script`)).code, 0);
+    const said = await guest.exec(
+      'ip link set eth0 up; udhcpc -i eth0 -q -n -t 10 -T 2 -s /tmp/script; hostname',
+    );
+    assert.match(said.output, new RegExp(`lease of ${vm.endpoints[0]!.ipv4!.address} obtained`));
+    assert.match(said.output, /^machine$/m);
+    assert.match(
+      (await guest.exec('nslookup -type=a box')).output,
+      new RegExp(box.endpoints[0]!.ipv4!.address),
+    );
+    assert.equal((await guest.exec(`ping -c1 -W9 ${vm.endpoints[0]!.ipv4!.gateway}`)).code, 0);
+    assert.equal((await inPod(box, 'ping', '-c1', '-W9', vm.endpoints[0]!.ipv4!.address)).code, 0);
+  } finally {
+    await guest?.close();
+    assert.deepEqual(await fixture.dispose(), [], 'nothing is left on the host');
+  }
 });
 
 async function eventually(holds: () => Promise<boolean>): Promise<void> {

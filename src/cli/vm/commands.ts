@@ -109,6 +109,16 @@ export const machineCommands: Readonly<Record<string, Entry>> = {
     group,
     load: () => import('../commands/vm-domiflist.ts'),
   },
+  'vm attach-interface': {
+    summary: 'Give a machine a further network card',
+    group,
+    load: () => import('../commands/vm-attach-interface.ts'),
+  },
+  'vm detach-interface': {
+    summary: 'Take a network card from a machine',
+    group,
+    load: () => import('../commands/vm-detach-interface.ts'),
+  },
 };
 
 /** Other words of virsh's, Incus's and Docker's for the same. */

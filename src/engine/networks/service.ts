@@ -1,4 +1,5 @@
 import { isleError } from '../../lib/errors.ts';
+import { Rollback } from '../../lib/rollback.ts';
 import type { NetworkRecord, NetworkSpec } from '../../network/network.ts';
 import { refreshNetworkFiles } from '../containers/identity.ts';
 import { ownsPod } from '../containers/pod-network.ts';
@@ -7,6 +8,15 @@ import { isRunning } from '../containers/records.ts';
 import type { EngineContext } from '../context.ts';
 import type { Networks } from '../engine.ts';
 import type { EndpointSpec } from '../model.ts';
+import {
+  modelsWith,
+  modelsWithout,
+  nicModelOf,
+  nicModelOption,
+  plugLink,
+  unplugLink,
+} from '../machines/links.ts';
+import { changeMachine, controlOf, isMachine, type MachineRecord } from '../machines/record.ts';
 import { parsePruneFilters } from '../prune-filters.ts';
 
 /** Networks as clients see them: those of `network/`, and who is to be in them while stopped. */
@@ -64,17 +74,39 @@ export class NetworkService implements Networks {
         throw isleError('forbidden', {
           message: `endpoint with name ${record.name} already exists in network ${net.name}`,
         });
-      const before = this.#ctx.network.attachment(record.podId);
       this.#checkChangeable(record);
-      if (isRunning(record.state)) {
-        await this.#ctx.network.connect(id, net.id, endpoint);
-        await refreshNetworkFiles(this.#ctx, record, before);
-      }
+      checkOptions(record, endpoint);
+      await using undo = new Rollback();
+      if (isRunning(record.state)) await this.#join(record, net, endpoint, undo);
       this.#ctx.store.transaction(() => {
-        this.#setNetworks(record, { ...record.spec.networks, [net.name]: endpoint });
+        this.#setNetworks(record, { ...record.spec.networks, [net.name]: withoutModel(endpoint) });
+        if (isMachine(record)) this.#setModels(record, modelsWith(record, nicModelOf(endpoint)));
         this.#publish('connect', net, { container: id });
       });
+      undo.keep();
     });
+  }
+
+  async #join(
+    record: ContainerRecord,
+    net: NetworkRecord,
+    spec: EndpointSpec,
+    undo: Rollback,
+  ): Promise<void> {
+    const before = this.#ctx.network.attachment(record.podId);
+    if (isMachine(record)) controlOf(this.#ctx, record.id);
+    const endpoint = await this.#ctx.network.connect(record.id, net.id, withoutModel(spec));
+    undo.add('network', () => this.#ctx.network.disconnect(record.id, net.id));
+    if (isMachine(record)) await plugLink(this.#ctx, record, endpoint, nicModelOf(spec), undo);
+    else await refreshNetworkFiles(this.#ctx, record, before);
+  }
+
+  async #leave(record: ContainerRecord, net: NetworkRecord): Promise<void> {
+    const before = this.#ctx.network.attachment(record.podId);
+    if (isMachine(record)) await unplugLink(this.#ctx, record, net.id);
+    await this.#ctx.network.disconnect(record.id, net.id);
+    if (isMachine(record)) await this.#ctx.network.serveGuest(record.id);
+    else await refreshNetworkFiles(this.#ctx, record, before);
   }
 
   async disconnect(network: string, container: string, force: boolean): Promise<void> {
@@ -89,13 +121,10 @@ export class NetworkService implements Networks {
       const key = memberOf(record, net);
       if (key === undefined)
         throw isleError('forbidden', { message: `container ${id} is not connected to network ${net.name}` });
-      const before = this.#ctx.network.attachment(record.podId);
       this.#checkChangeable(record);
-      if (isRunning(record.state)) {
-        await this.#ctx.network.disconnect(id, net.id);
-        await refreshNetworkFiles(this.#ctx, record, before);
-      }
+      if (isRunning(record.state)) await this.#leave(record, net);
       this.#ctx.store.transaction(() => {
+        if (isMachine(record)) this.#setModels(record, modelsWithout(record, key));
         this.#forget(record, net, key);
         this.#publish('disconnect', net, { container: id });
       });
@@ -115,9 +144,10 @@ export class NetworkService implements Networks {
     return removed;
   }
 
-  /** A kernel of its own got its interfaces when it started. */
+  /** A kernel of its own got its interfaces when it started; a full virtual machine's cards are plugged. */
   #checkChangeable({ name, runtimeName, state }: ContainerRecord): void {
-    if (isRunning(state) && this.#ctx.runtimes.get(runtimeName)?.traits.ownKernel)
+    const traits = this.#ctx.runtimes.get(runtimeName)?.traits;
+    if (isRunning(state) && traits?.ownKernel && !traits.machine)
       throw isleError('forbidden', {
         message: `the networks of container ${name} cannot change while it runs: the runtime ${runtimeName} gives it a kernel of its own; stop it first`,
       });
@@ -141,14 +171,18 @@ export class NetworkService implements Networks {
     const wasMode = isMode(record, net);
     const [next] = Object.keys(networks);
     const networkMode = wasMode ? (next ?? 'none') : record.spec.networkMode;
-    this.#ctx.records.change(record.id, () => ({ spec: { ...record.spec, networks, networkMode } }));
+    this.#ctx.records.change(record.id, ({ spec }) => ({ spec: { ...spec, networks, networkMode } }));
+  }
+
+  #setModels({ id }: MachineRecord, nicModels: string[]): void {
+    changeMachine(this.#ctx, id, (machine) => ({ ...machine, nicModels }));
   }
 
   /** A container that was taken out of its last network gets its mode from the first it is put in again. */
   #setNetworks(record: ContainerRecord, networks: Record<string, EndpointSpec>): void {
     const { networkMode: mode } = record.spec;
     const networkMode = mode === 'none' ? Object.keys(networks)[0]! : mode;
-    this.#ctx.records.change(record.id, () => ({ spec: { ...record.spec, networks, networkMode } }));
+    this.#ctx.records.change(record.id, ({ spec }) => ({ spec: { ...spec, networks, networkMode } }));
   }
 
   #usersOf(net: NetworkRecord): ContainerRecord[] {
@@ -164,6 +198,21 @@ export class NetworkService implements Networks {
   #publish(action: string, net: NetworkRecord, more: Record<string, string> = {}): void {
     this.#ctx.events.publish('network', action, net.id, { name: net.name, type: net.driver, ...more });
   }
+}
+
+/** Which card it is, is no matter of the network's driver. */
+function withoutModel(spec: EndpointSpec): EndpointSpec {
+  if (spec.driverOptions?.[nicModelOption] === undefined) return spec;
+  const { [nicModelOption]: _model, ...driverOptions } = spec.driverOptions;
+  return { ...spec, driverOptions };
+}
+
+function checkOptions(record: ContainerRecord, endpoint: EndpointSpec): void {
+  nicModelOf(endpoint);
+  if (endpoint.driverOptions?.[nicModelOption] !== undefined && !isMachine(record))
+    throw isleError('invalidParameter', {
+      message: `${nicModelOption} says which network card a virtual machine gets: the container ${record.name} has none`,
+    });
 }
 
 function checkConnectable(record: ContainerRecord, net: NetworkRecord): void {

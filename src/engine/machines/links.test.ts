@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type FakeEngine, fakeEngine, specOf, withMachines } from '../../../test/fixtures/fake-engine.ts';
+import { machineRequest } from '../../../test/fixtures/machine-request.ts';
+import { isleError } from '../../lib/errors.ts';
+
+async function machine(t: { after(fn: () => Promise<void>): void }): Promise<FakeEngine & { id: string }> {
+  const fake = await fakeEngine({}, undefined, withMachines);
+  t.after(() => fake.close());
+  const { id } = await fake.engine.machines.create('vm', machineRequest({ nicModels: ['e1000e'] }, []));
+  return Object.assign(fake, { id });
+}
+const cards = (fake: FakeEngine): string[] => fake.engine.machines.get('vm').spec.machine.nicModels;
+const model = (name: string) => ({ driverOptions: { 'isle.nic.model': name } });
+
+test('a machine that runs gets a card for a network it joins, and the guest lets go of it first when it leaves', async (t) => {
+  const fake = await machine(t);
+  await fake.engine.containers.start(fake.id);
+  fake.calls.length = 0;
+  fake.world.calls.length = 0;
+  await fake.engine.networks.connect('lan', 'vm', model('rtl8139'));
+  assert.deepEqual(fake.calls, [`connect ${fake.id} lan {"driverOptions":{}}`, `serve guest ${fake.id}`]);
+  assert.deepEqual(
+    fake.world.calls.filter((call) => call.includes('Link')),
+    [`plugLink ${fake.id}`],
+  );
+  assert.deepEqual(cards(fake), ['e1000e', 'rtl8139']);
+  await fake.engine.networks.disconnect('lan', 'vm', false);
+  assert.deepEqual(fake.calls.slice(2), [`disconnect ${fake.id} lan`, `serve guest ${fake.id}`]);
+  assert.deepEqual(cards(fake), ['e1000e']);
+});
+
+test('a card that cannot be plugged leaves no network, and one that the guest keeps stays in it', async (t) => {
+  const fake = await machine(t);
+  await fake.engine.containers.start(fake.id);
+  fake.world.fail = (operation) =>
+    operation === 'plugLink' ? isleError('conflict', { message: 'full' }) : undefined;
+  await assert.rejects(fake.engine.networks.connect('lan', 'vm', {}), /full/);
+  assert.ok(fake.calls.includes(`disconnect ${fake.id} lan`));
+  assert.deepEqual(
+    [cards(fake), Object.keys(fake.engine.machines.get('vm').spec.networks)],
+    [['e1000e'], []],
+  );
+  fake.world.fail = (operation) =>
+    operation === 'unplugLink' ? isleError('conflict', { message: 'kept' }) : undefined;
+  await fake.engine.networks.connect('lan', 'vm', {});
+  fake.calls.length = 0;
+  await assert.rejects(fake.engine.networks.disconnect('lan', 'vm', false), /kept/);
+  assert.deepEqual(fake.calls, []);
+  assert.deepEqual(cards(fake), ['e1000e', 'virtio']);
+});
+
+test('of a machine that does not run the networks change, and its cards with them', async (t) => {
+  const fake = await machine(t);
+  await fake.engine.networks.connect('lan', 'vm', model('e1000'));
+  assert.deepEqual(
+    fake.calls.filter((call) => call.startsWith('connect')),
+    [],
+  );
+  assert.deepEqual(cards(fake), ['e1000e', 'e1000']);
+  // What is left is the second one's.
+  await fake.engine.networks.disconnect('bridge', 'vm', false);
+  assert.deepEqual(cards(fake), ['e1000']);
+  await fake.engine.containers.start(fake.id);
+});
+
+test('a card’s model is checked, and no container has one', async (t) => {
+  const fake = await machine(t);
+  for (const name of ['', 'x y', 'e1000,romfile=/etc/shadow', 'A'.repeat(50)])
+    await assert.rejects(fake.engine.networks.connect('lan', 'vm', model(name)), /invalid network card/);
+  const { id } = await fake.engine.containers.create('box', specOf(['true']));
+  await assert.rejects(fake.engine.networks.connect('lan', id, model('e1000')), /virtual machine/);
+});
+
+test('a machine that stands still takes no card', async (t) => {
+  const fake = await machine(t);
+  await fake.engine.containers.start(fake.id);
+  await fake.engine.containers.pause(fake.id);
+  fake.calls.length = 0;
+  await assert.rejects(fake.engine.networks.connect('lan', 'vm', {}), /suspended/);
+  assert.deepEqual(fake.calls, []);
+});
