@@ -158,8 +158,14 @@ export interface MachineControl {
   /** Its disks, to be copied. `idle`: it does not run; nobody may start it until this is disposed of. */
   blocks(id: string, idle?: MachineHardware): Promise<MachineBlocks>;
 
-  /** Moves the running guest into a new QEMU process on this host (a newer QEMU, other options). */
-  migrate(id: string, signal: AbortSignal): Promise<{ pausedMs: number }>;
+  /**
+   * Moves the running guest into a new QEMU process on this host (a newer QEMU, other options). Throws `conflict` naming the
+   * hardware that cannot be moved; after any failure the guest goes on where it was. Progress in bytes of memory.
+   */
+  migrate(
+    id: string,
+    options: { signal: AbortSignal; onProgress?(done: number, total: number): void },
+  ): Promise<{ pausedMs: number }>;
 
   /** A PNG of what the screen shows. Throws `conflict` for a machine without graphics. */
   screenshot(id: string): Promise<Buffer>;

@@ -46,7 +46,10 @@ export interface Machines {
   readonly appliances: MachineAppliances;
   clone(id: string, options: MachineCloneOptions): Promise<{ id: string; warnings: string[] }>;
   /** Into a new QEMU process under the running guest. */
-  migrate(id: string, options: { signal: AbortSignal }): Promise<{ pausedMs: number; qemuVersion: string }>;
+  migrate(
+    id: string,
+    options: { signal: AbortSignal; onProgress?(done: number, total: number): void },
+  ): Promise<{ pausedMs: number; qemuVersion: string }>;
 
   screenshot(id: string): Promise<Buffer>;
   /** A ticket that opens the screen once, soon. */

@@ -89,6 +89,36 @@ export const machineCommands: Readonly<Record<string, Entry>> = {
     group,
     load: () => import('../commands/vm-export.ts'),
   },
+  'vm backup': {
+    summary: 'Copy a machine, or what changed, to a directory',
+    group,
+    load: () => import('../commands/vm-backup.ts'),
+  },
+  'vm backup-list': {
+    summary: 'List backups in a directory',
+    group,
+    load: () => import('../commands/vm-backup-list.ts'),
+  },
+  'vm backup-verify': {
+    summary: 'Read every byte of a backup and compare',
+    group,
+    load: () => import('../commands/vm-backup-verify.ts'),
+  },
+  'vm backup-remove': {
+    summary: 'Remove backups, or all but the newest',
+    group,
+    load: () => import('../commands/vm-backup-remove.ts'),
+  },
+  'vm restore': {
+    summary: 'Make a machine of a backup',
+    group,
+    load: () => import('../commands/vm-restore.ts'),
+  },
+  'vm migrate': {
+    summary: 'Move a running machine into a new QEMU',
+    group,
+    load: () => import('../commands/vm-migrate.ts'),
+  },
   'vm domstate': {
     summary: 'Print the state of a machine',
     group,
@@ -140,6 +170,10 @@ export const machineAliases: Readonly<Record<string, string>> = {
   'vm state': 'vm domstate',
   'vm addresses': 'vm domifaddr',
   'vm disks': 'vm domblklist',
+  'vm backup-begin': 'vm backup',
+  'vm backups': 'vm backup-list',
+  'vm backup-rm': 'vm backup-remove',
+  'vm backup-delete': 'vm backup-remove',
   // What containers have, too.
   'vm logs': 'logs',
   'vm stats': 'stats',

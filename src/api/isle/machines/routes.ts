@@ -1,9 +1,10 @@
 import type { Engine } from '../../../engine/engine.ts';
 import type { Route } from '../../http/call.ts';
 import { machineApplianceRoutes } from './appliances.ts';
+import { machineBackupRoutes } from './backups.ts';
 import { machineCoreRoutes } from './core.ts';
 
 /** `/isle/v1/machines…`: one line for each thing that machines can do, its routes in a file of their own. */
 export function machineRoutes(engine: Engine): Route[] {
-  return [...machineCoreRoutes(engine), ...machineApplianceRoutes(engine)];
+  return [...machineCoreRoutes(engine), ...machineApplianceRoutes(engine), ...machineBackupRoutes(engine)];
 }
