@@ -12,8 +12,15 @@ export interface GuestModule {
   data: Buffer;
 }
 
+export interface WantedModules {
+  class: string;
+  modules: string[];
+  /** One that is missing is left out. */
+  optional?: boolean;
+}
+
 /** What a guest's devices need, in the order of loading: the buses, the agent's port, the root, the rest. */
-const wanted: { class: string; modules: string[] }[] = [
+const guestDevices: WantedModules[] = [
   { class: 'mmio', modules: ['virtio_mmio'] },
   { class: 'pci', modules: ['virtio_pci'] },
   { class: 'console', modules: ['virtio_console'] },
@@ -27,7 +34,10 @@ const wanted: { class: string; modules: string[] }[] = [
  * The modules out of `directory` (a kernel's /lib/modules/VERSION), each after those it depends on. One that two classes need
  * comes in both: a guest loads it for the first. Throws when one is neither there nor built in.
  */
-export async function selectModules(directory: string): Promise<GuestModule[]> {
+export async function selectModules(
+  directory: string,
+  wanted: readonly WantedModules[] = guestDevices,
+): Promise<GuestModule[]> {
   const files = await moduleFiles(directory);
   const builtIn = new Set(
     (await linesOf(join(directory, 'modules.builtin'))).map((line) => moduleName(basename(line))),
@@ -42,9 +52,9 @@ export async function selectModules(directory: string): Promise<GuestModule[]> {
     return known;
   };
   const selected: GuestModule[] = [];
-  for (const { class: of, modules } of wanted) {
+  for (const { class: of, modules, optional } of wanted) {
     const order: Module[] = [];
-    for (const name of modules) await collect(name, load, order, []);
+    for (const name of modules) if (!optional || files.has(name)) await collect(name, load, order, []);
     selected.push(...order.map(({ name, data }) => ({ class: of, file: `${name}.ko`, data })));
   }
   return selected;
