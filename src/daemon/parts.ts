@@ -11,6 +11,8 @@ import { createUnpacker } from '../images/unpack/unpack.ts';
 import { messageOf } from '../lib/errors.ts';
 import { readLog } from '../lib/k8s-log/read.ts';
 import type { Logger } from '../lib/log.ts';
+import { kernelSource } from '../runtimes/microvm/kernel-source.ts';
+import { createRefit } from '../runtimes/machine/refit/refit.ts';
 import type { NetworkConfig } from '../network/config.ts';
 import { createNetwork } from '../network/service.ts';
 import { type DatabaseStore, openStore } from '../state/store.ts';
@@ -56,6 +58,7 @@ export async function createParts(config: DaemonConfig, log: Logger): Promise<{ 
     disks: createDisks({ dataRoot, log }),
     backups: machineBackups,
     appliances: fileAppliances(),
+    refit: createRefit(() => kernelSource(config.microvm.kernelSource)),
     readLog,
     defaults: config.containers,
     hostReport: hostReporter(runtimes, config.containers),

@@ -23,6 +23,7 @@ import type { ReadLog } from './faces.ts';
 import type { IdArea, IdMaps } from './id-maps.ts';
 import type { Intents } from './intents.ts';
 import type { KeyedQueue } from './queue.ts';
+import type { Refit } from '../runtimes/machine/refit/refit.ts';
 import type { Runtime, TerminalSize } from './runtime.ts';
 import type { Runtimes } from './runtimes.ts';
 import type { HostReport } from './system.ts';
@@ -46,6 +47,7 @@ export interface EngineOptions {
   disks: Disks;
   backups: Pick<Backups, 'open'>;
   appliances: Appliances;
+  refit: Refit;
   readLog: ReadLog;
   defaults: ContainerDefaults;
   debug: boolean;

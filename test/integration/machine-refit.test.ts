@@ -1,9 +1,15 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { fileAppliances } from '../../src/images/appliances/file-appliances.ts';
+import { silentLog } from '../../src/lib/log.ts';
 import { createRefit } from '../../src/runtimes/machine/refit/refit.ts';
+import { createDisks } from '../../src/storage/disks/service.ts';
+import { convert } from '../fixtures/appliances/disks.ts';
+import { vmxFile } from '../fixtures/appliances/vmx.ts';
+import { fakeEngine, withMachines } from '../fixtures/fake-engine.ts';
 import { oldLinux, readLinuxFile, writeLinuxDisk } from '../fixtures/appliances/linux-disk.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'isle-refit-'));
@@ -79,5 +85,57 @@ test('what cannot be changed is said: no Linux, no kernel, no drivers, no initra
     });
     assert.equal(report.done, false);
     assert.match(report.why ?? '', why);
+  }
+});
+
+test('an imported Linux gets virtio when it was changed for it, and else keeps what it knew, its disk as it came', async () => {
+  const dataRoot = mkdtempSync(join(tmpdir(), 'isle-refit-root-'));
+  const disks = createDisks({ dataRoot, log: silentLog() });
+  const fake = await fakeEngine(
+    { dataRoot, disks, appliances: fileAppliances(), refit },
+    undefined,
+    withMachines,
+  );
+  try {
+    const signal = new AbortController().signal;
+    const import_ = async (files: Record<string, string>) => {
+      const place = mkdtempSync(join(directory, 'vm-'));
+      writeLinuxDisk(join(place, 'disk.qcow2'), files);
+      convert(join(place, 'disk.qcow2'), 'qcow2', join(place, 'disk.vmdk'), 'vmdk');
+      writeFileSync(join(place, 'vm.vmx'), vmxFile({ disk: 'disk.vmdk' }));
+      const made = await fake.engine.machines.appliances.import(join(place, 'vm.vmx'), {
+        virtio: true,
+        signal,
+      });
+      const { machine } = fake.engine.machines.get(made.id).spec;
+      const { path } = disks.files(machine.disks[0]!.diskId!);
+      return { machine, path, warnings: made.warnings.join('\n') };
+    };
+    const changed = await import_(oldLinux);
+    assert.match(changed.warnings, /boots on virtio now; changed in its guest: \/etc\/fstab/);
+    const { machine } = changed;
+    assert.deepEqual(
+      [
+        machine.disks[0]!.target,
+        machine.disks[0]!.bus,
+        machine.disks[0]!.controller,
+        machine.nicModels,
+        machine.boot,
+      ],
+      ['vda', 'virtio', undefined, ['virtio'], ['vda', 'sdb']],
+    );
+    assert.deepEqual(disks.get(machine.disks[0]!.diskId!).snapshots, []);
+    assert.match(readLinuxFile(changed.path, '/etc/fstab')!, /UUID=/);
+    const kept = await import_({
+      ...oldLinux,
+      'lib/modules/6.1.0-9-amd64/modules.builtin': '',
+      'lib/modules/6.1.0-9-amd64/kernel/virtio_blk.ko': '',
+    });
+    assert.match(kept.warnings, /keeps the hardware that it knew: the initramfs/);
+    assert.deepEqual([kept.machine.disks[0]!.bus, kept.machine.disks[0]!.controller], ['scsi', 'lsi53c895a']);
+    assert.equal(readLinuxFile(kept.path, '/etc/fstab'), oldLinux['etc/fstab']);
+    assert.deepEqual(disks.get(kept.machine.disks[0]!.diskId!).snapshots, []);
+  } finally {
+    await fake.close();
   }
 });

@@ -6,6 +6,7 @@ import { requestOf } from './appliance-request.ts';
 import { createMachine } from './create.ts';
 import { exportMachine } from './export.ts';
 import { allMachines } from './record.ts';
+import { refitMachine } from './refit.ts';
 
 /** Machines that come from and go to other hypervisors. */
 export class ApplianceService implements MachineAppliances {
@@ -31,6 +32,16 @@ export class ApplianceService implements MachineAppliances {
     const made = await createMachine(ctx, name ?? this.#freeName(appliance.machine), request, {
       onProgress,
       signal,
+      ...(options.virtio && {
+        files: (directory, record) =>
+          refitMachine(ctx, record, {
+            directory,
+            os: appliance.machine.os?.text,
+            warnings,
+            onProgress,
+            signal,
+          }),
+      }),
     });
     return { id: made.id, warnings: [...appliance.warnings, ...warnings, ...made.warnings] };
   }

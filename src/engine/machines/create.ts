@@ -87,12 +87,12 @@ export async function createMachine(
   }
 }
 
-/** What is put beside the disks before the machine is there, and what of its hardware lies there. */
-export type MachineFiles = Pick<MachineSpec, 'kernel'>;
+/** What of its hardware is another when its disks are made: a kernel in its directory, buses that its guest was changed for. */
+export type MachineFiles = Partial<Pick<MachineSpec, 'kernel' | 'disks' | 'boot' | 'nicModels'>>;
 
-/** `files`: of a machine that is not new, into its directory. */
+/** `files`: of a machine that is not new, when its disks are there and nobody knows it yet. */
 export interface MachineMaking extends MachineWork {
-  files?(directory: string, id: string): Promise<MachineFiles>;
+  files?(directory: string, machine: MachineRecord): Promise<MachineFiles>;
 }
 
 /** All that a new record needs on the disk, and the record itself. */
@@ -117,7 +117,7 @@ export async function makeMachine(
     await makeDisk(ctx, id, planned, undo, work);
     work.signal?.throwIfAborted();
   }
-  const files = await work.files?.(machineDirOf(ctx, id), id);
+  const files = await work.files?.(machineDirOf(ctx, id), record);
   failpoint('machines.create.made');
   ctx.store.transaction(() => {
     // Another machine may have taken a file meanwhile.

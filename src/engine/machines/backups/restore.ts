@@ -45,7 +45,7 @@ export async function restoreBackup(
   const made = await createMachine(ctx, name ?? freeName(ctx, manifest.machine.name), request, {
     signal,
     onProgress: progressOf(manifest, more),
-    files: (directory, id) => putFiles(ctx, manifest, { directory, id, settings, opened }),
+    files: (directory, { id }) => putFiles(ctx, manifest, { directory, id, settings, opened }),
   });
   return { id: made.id, warnings: [...warnings, ...made.warnings] };
 }
