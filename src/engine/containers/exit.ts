@@ -63,8 +63,8 @@ export async function endContainer(
     error: exit.reason ?? '',
     oomKilled: exit.oomKilled,
     finishedAt: exit.finishedAt,
-    // Switched off from inside is as good as stopped from outside.
-    ...(exit.power === 'off' && { stoppedByUser: true }),
+    // Switched off from inside is as good as stopped from outside. Who was asked to is stopped by whoever asked.
+    ...(exit.power === 'off' && !live.endRequested && { stoppedByUser: true }),
   });
   if (removes) await removeNow(ctx, ended, { volumes: true, reason: exit.reason });
   else if (delay === undefined)

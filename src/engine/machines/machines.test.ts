@@ -231,6 +231,28 @@ test('a restart of the daemon finds machines running, and starts those that shal
   assert.equal(again.options.disks.get('running-vda').owner, running);
 });
 
+test('machines and containers that start with the engine do so in one order', async (t) => {
+  const fake = await fakeEngine({}, undefined, withMachines);
+  const ids: string[] = [];
+  for (const [name, order] of [
+    ['last', '3'],
+    ['first', '1'],
+  ] as const)
+    ids.push(await create(fake, name, [], {}, { labels: { 'isle.autostart': order } }));
+  const labels = { 'isle.autostart': '2' };
+  ids.push((await fake.engine.containers.create('box', specOf(['sleep', '99'], { labels }))).id);
+  for (const id of ids) await fake.engine.containers.start(id);
+  await fake.engine.containers.stopAll();
+  fake.world.calls.length = 0;
+  const again = await fake.restart();
+  t.after(() => again.close());
+  const up = () => again.engine.containers.list().filter(({ state }) => state.phase === 'running').length;
+  while (up() < 3) await nextTurn();
+  const [last, first, box] = ids;
+  const starts = fake.world.calls.filter((call) => call.startsWith('start '));
+  assert.deepEqual(starts, [`start ${first}`, `start ${box}`, `start ${last}`]);
+});
+
 test('what was saved is continued once, and not when something may have run meanwhile', async (t) => {
   const fake = await engineFor(t);
   const id = await create(fake, 'web');
