@@ -19,6 +19,7 @@ import { ApplianceService } from './appliances.ts';
 import { BackupService } from './backups/service.ts';
 import { createMachine } from './create.ts';
 import { editMachine } from './edit.ts';
+import { migrateMachine, type MigrateOptions } from './migrate.ts';
 import { powerMachine } from './power.ts';
 import { allMachines, controlAny, findMachine, type MachineRecord } from './record.ts';
 import { discardSaved } from './saved.ts';
@@ -99,11 +100,8 @@ export class MachineService implements Machines {
     return refuse('clones of virtual machines');
   }
 
-  migrate(
-    _id: string,
-    _options: { signal: AbortSignal },
-  ): Promise<{ pausedMs: number; qemuVersion: string }> {
-    return refuse('migration');
+  migrate(id: string, options: MigrateOptions): Promise<{ pausedMs: number; qemuVersion: string }> {
+    return migrateMachine(this.#ctx, id, options);
   }
 
   screenshot(_id: string): Promise<Buffer> {
