@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { isle, Terminal } from '../fixtures/command-line.ts';
+import { isle, spawnIsle, Terminal } from '../fixtures/command-line.ts';
 import { type FakeEngine, fakeEngine, withMachines } from '../fixtures/fake-engine.ts';
 import { createServer } from '../../src/api/http/server.ts';
 import { readLog } from '../../src/lib/k8s-log/read.ts';
@@ -105,6 +107,94 @@ describe('isle vm', { concurrency: false }, () => {
     assert.equal((JSON.parse(await ok('show -f json web')) as { Autostart: boolean }).Autostart, true);
     await ok('autostart --disable web');
     assert.equal((JSON.parse(await ok('show -f json web')) as { Autostart: boolean }).Autostart, false);
+  });
+
+  test('the console shows what was, then what comes, and is left by Ctrl-]', async () => {
+    await ok('start web');
+    await using terminal = new Terminal(host, ['vm', 'console', 'web']);
+    await terminal.until(/Ctrl-\] leaves[^]*booting[^]*login: /);
+    terminal.type('\x1d');
+    assert.equal(await terminal.code(), 0);
+    assert.match(terminal.shown, /detached; web runs on. To come back: isle vm console web/);
+    const looked = await vm('console --no-stdin nosuch');
+    assert.match(looked.stderr, /No such virtual machine: nosuch/);
+  });
+
+  test('start waits for a prompt, and shows what there was when none comes', async () => {
+    await ok('destroy web');
+    assert.match((await vm('console web')).stderr, /web is off\n +start it: isle vm start web/);
+    assert.equal(await ok('start --wait web'), 'web\n');
+    await ok('destroy web');
+    fake.world.programs.guest = async (_, io) => {
+      io.out('booting\r\nKernel panic\r\n');
+      await once(io.dead, 'abort');
+      return 0;
+    };
+    const picture = join(directory, 'boot.png');
+    const failed = await vm(`start --wait-timeout 1 --screenshot ${picture} web`);
+    assert.equal(failed.code, 1);
+    assert.match(
+      failed.stderr,
+      /last lines of its console:\n {2}booting\n {2}Kernel panic\n[^]*shows no login prompt.* after 1 s\n +its screen is in .*boot.png; it runs on: isle vm console web/,
+    );
+    assert.ok(existsSync(picture));
+    delete fake.world.programs.guest;
+    await ok('edit --graphics none web');
+  });
+
+  test('the screen: a picture, and a socket for viewers with a ticket for each', async () => {
+    await ok('edit --graphics vnc web');
+    await ok('destroy web');
+    const off = await vm('display web');
+    assert.match(off.stderr, /is not running/);
+    await ok('start web');
+    assert.equal(await ok(`screenshot web ${directory}/a.png`), `${directory}/a.png\n`);
+    assert.equal(readFileSync(join(directory, 'a.png'), 'latin1'), '\x89PNG');
+    const path = join(directory, 'vnc.sock');
+    const shown = spawnIsle(host, ['vm', 'display', '--socket', path, 'web']);
+    const exited = once(shown, 'exit');
+    const [line] = (await once(shown.stdout!, 'data')) as [Buffer];
+    assert.equal(line.toString(), `${path}\n`);
+    assert.equal(statSync(path).mode & 0o777, 0o600);
+    for (const _ of [1, 2]) {
+      const viewer = connect(path);
+      assert.equal(String((await once(viewer, 'data'))[0]), 'RFB 003.008\n');
+      viewer.write('hello');
+      assert.equal(String((await once(viewer, 'data'))[0]), 'hello');
+      viewer.destroy();
+    }
+    await ok('destroy web');
+    const [code] = (await exited) as [number];
+    assert.equal(code, 0);
+    assert.ok(!existsSync(path));
+  });
+
+  test('a ticket opens once, soon, and only as it was given', async () => {
+    await ok('start web');
+    const { Ticket } = JSON.parse(await ok('display --ticket web')) as { Ticket: string };
+    const { machines } = fake.engine;
+    const screen = await machines.display(Ticket);
+    assert.equal(String((await once(screen, 'data'))[0]), 'RFB 003.008\n');
+    screen.destroy();
+    await assert.rejects(machines.display(Ticket), { code: 'forbidden' });
+    await assert.rejects(machines.display(`${Ticket.slice(1)}x`), { code: 'forbidden' });
+    const { ticket } = machines.displayTicket('web');
+    await ok('destroy web');
+    await assert.rejects(machines.display(ticket), { code: 'notRunning' });
+    await ok('start web');
+    await assert.rejects(machines.display(ticket), { code: 'forbidden' });
+    const old = machines.displayTicket('web');
+    const now = performance.now.bind(performance);
+    performance.now = () => now() + 31_000;
+    try {
+      await assert.rejects(machines.display(old.ticket), { code: 'forbidden' });
+    } finally {
+      performance.now = now;
+    }
+    const kept = Array.from({ length: 300 }, () => machines.displayTicket('web').ticket);
+    await assert.rejects(machines.display(kept[0]!), { code: 'forbidden' });
+    (await machines.display(kept.at(-1)!)).destroy();
+    await ok('destroy web');
   });
 
   test('remove asks about disks, and needs to be told where it cannot ask', async () => {

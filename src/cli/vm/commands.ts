@@ -59,6 +59,16 @@ export const machineCommands: Readonly<Record<string, Entry>> = {
     group,
     load: () => import('../commands/vm-console.ts'),
   },
+  'vm screenshot': {
+    summary: 'Keep a picture of the screen of a machine',
+    group,
+    load: () => import('../commands/vm-screenshot.ts'),
+  },
+  'vm display': {
+    summary: 'Show the screen of a machine to a VNC viewer',
+    group,
+    load: () => import('../commands/vm-display.ts'),
+  },
   'vm edit': {
     summary: 'Change the hardware of a machine',
     group,
@@ -167,6 +177,9 @@ export const machineAliases: Readonly<Record<string, string>> = {
   'vm undefine': 'vm remove',
   'vm rm': 'vm remove',
   'vm delete': 'vm remove',
+  'vm vncdisplay': 'vm display',
+  'vm domdisplay': 'vm display',
+  'vm vnc': 'vm display',
   'vm state': 'vm domstate',
   'vm addresses': 'vm domifaddr',
   'vm disks': 'vm domblklist',

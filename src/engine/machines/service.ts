@@ -23,6 +23,7 @@ import { migrateMachine, type MigrateOptions } from './migrate.ts';
 import { powerMachine } from './power.ts';
 import { allMachines, controlAny, findMachine, type MachineRecord } from './record.ts';
 import { discardSaved } from './saved.ts';
+import { Screens } from './screen.ts';
 import { type DiskUsage, diskUsage } from './usage.ts';
 
 /** The Machines face: what a machine can do beyond a container, each thing a file (or a class) of its own beside this one. */
@@ -32,9 +33,11 @@ export class MachineService implements Machines {
   readonly backups: MachineBackups;
   readonly appliances: MachineAppliances;
   readonly #ctx: EngineContext;
+  readonly #screens: Screens;
 
   constructor(ctx: EngineContext) {
     this.#ctx = ctx;
+    this.#screens = new Screens(ctx);
     this.hardware = refusing('changes of its hardware');
     this.snapshots = refusing('snapshots of virtual machines');
     this.backups = new BackupService(ctx);
@@ -104,16 +107,16 @@ export class MachineService implements Machines {
     return migrateMachine(this.#ctx, id, options);
   }
 
-  screenshot(_id: string): Promise<Buffer> {
-    return refuse('screenshots');
+  screenshot(id: string): Promise<Buffer> {
+    return this.#screens.screenshot(id);
   }
 
-  displayTicket(_id: string): { ticket: string; expiresAt: string } {
-    throw isleError('notImplemented', { what: 'the screen of virtual machines' });
+  displayTicket(id: string): { ticket: string; expiresAt: string } {
+    return this.#screens.ticket(id);
   }
 
-  display(_ticket: string): Promise<Duplex> {
-    return refuse('the screen of virtual machines');
+  display(ticket: string): Promise<Duplex> {
+    return this.#screens.open(ticket);
   }
 }
 

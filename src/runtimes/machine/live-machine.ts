@@ -28,6 +28,8 @@ export interface LiveMachine {
   changeHardware(change: (hardware: MachineHardware) => MachineHardware): Promise<void>;
   /** Connection to the guest agent's port; `guestAgentMissing` when the guest has none. One at a time. */
   agentSocket(): Promise<string>;
+  /** Where its VNC server listens, one connection per viewer; only of a machine with graphics. */
+  screenSocket(): Promise<string>;
   /**
    * For a migration on this host: starts a second QEMU in the same confinement with the present command line, `-incoming
    * defer`, the same taps and streams. `adopt` makes it the machine's QEMU (the old one has ended or is ended), `abandon` ends it.

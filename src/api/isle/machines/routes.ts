@@ -3,8 +3,16 @@ import type { Route } from '../../http/call.ts';
 import { machineApplianceRoutes } from './appliances.ts';
 import { machineBackupRoutes } from './backups.ts';
 import { machineCoreRoutes } from './core.ts';
+import { machineScreenRoutes } from './screen.ts';
+
+const kinds = [
+  machineCoreRoutes,
+  machineApplianceRoutes,
+  machineBackupRoutes,
+  machineScreenRoutes,
+] satisfies ((engine: Engine) => Route[])[];
 
 /** `/isle/v1/machines…`: one line for each thing that machines can do, its routes in a file of their own. */
 export function machineRoutes(engine: Engine): Route[] {
-  return [...machineCoreRoutes(engine), ...machineApplianceRoutes(engine), ...machineBackupRoutes(engine)];
+  return kinds.flatMap((routes) => routes(engine));
 }
