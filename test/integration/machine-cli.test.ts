@@ -146,7 +146,7 @@ describe('isle vm', { concurrency: false }, () => {
     await ok('edit --graphics vnc web');
     await ok('destroy web');
     const off = await vm('display web');
-    assert.match(off.stderr, /is not running/);
+    assert.match(off.stderr, /does not run/);
     await ok('start web');
     assert.equal(await ok(`screenshot web ${directory}/a.png`), `${directory}/a.png\n`);
     assert.equal(readFileSync(join(directory, 'a.png'), 'latin1'), '\x89PNG');
@@ -180,7 +180,7 @@ describe('isle vm', { concurrency: false }, () => {
     await assert.rejects(machines.display(`${Ticket.slice(1)}x`), { code: 'forbidden' });
     const { ticket } = machines.displayTicket('web');
     await ok('destroy web');
-    await assert.rejects(machines.display(ticket), { code: 'notRunning' });
+    await assert.rejects(machines.display(ticket), { code: 'conflict' });
     await ok('start web');
     await assert.rejects(machines.display(ticket), { code: 'forbidden' });
     const old = machines.displayTicket('web');

@@ -75,7 +75,8 @@ const httpOptions = {
   keepAliveTimeout: 0,
   headersTimeout: 60_000,
   shouldUpgradeCallback: (request: IncomingMessage): boolean =>
-    request.headers.upgrade?.toLowerCase() === 'tcp' && /\/(attach|start)(\?|$)/.test(request.url ?? ''),
+    request.headers.upgrade?.toLowerCase() === 'tcp' &&
+    /\/(attach|start|isle\/v1\/display)(\?|$)/.test(request.url ?? ''),
 };
 
 /** The response to a request that came with `Upgrade`, while it is not yet decided that it is hijacked. */
