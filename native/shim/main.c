@@ -26,7 +26,6 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -115,19 +114,6 @@ static int take_signals(void) {
   return fd;
 }
 
-/* A connection to a listening socket that has no name any more. */
-static void vhost_pair(int ends[2]) {
-  struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "fs"};
-  unlink("fs");
-  ends[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  ends[1] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const struct sockaddr *at = (const struct sockaddr *)&address;
-  if (ends[0] < 0 || ends[1] < 0 || bind(ends[0], at, sizeof address) < 0 || listen(ends[0], 1) < 0 ||
-      connect(ends[1], at, sizeof address) < 0)
-    fail("socket of virtiofsd");
-  unlink("fs");
-}
-
 static void start(struct vm *vm, char **fs_args, char **vm_args, uid_t user) {
   int workload[2], console[2], fs[2] = {-1, -1};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, workload) < 0) fail("socketpair");
@@ -138,7 +124,7 @@ static void start(struct vm *vm, char **fs_args, char **vm_args, uid_t user) {
   vm->children[VIRTIOFSD] = (struct child){.name = "virtiofsd", .words = -1, .ended = true};
   vm->children[QEMU] = (struct child){.name = "qemu", .words = -1};
   if (fs_args[0]) {
-    vhost_pair(fs);
+    if (!listening_pair(fs)) fail("socket of virtiofsd");
     vm->children[VIRTIOFSD].ended = false;
     if (!child_start(&vm->children[VIRTIOFSD], fs_args, &fs[0], 1, 0)) fail("fork");
     close(fs[0]);

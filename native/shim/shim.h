@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "../monitor/monitor.h"
+
 /* --- frame.c: the shim's half of port `isle.workload` (src/runtimes/microvm/protocol.ts) */
 
 enum { HEADER = 9, MAX_PAYLOAD = 256 * 1024, MAX_CHUNK = 32 * 1024 };
@@ -56,29 +58,6 @@ struct console {
 bool console_open(struct console *console, int fd, const char *path);
 /* Reads once; closes and returns false at the end. */
 bool console_read(struct console *console);
-
-/* --- child.c: virtiofsd and QEMU */
-
-struct child {
-  const char *name;
-  pid_t pid;
-  bool ended;
-  int status;
-  /* The read end of its standard output and error. */
-  int words;
-  char said[1024];
-  size_t said_length;
-};
-
-/*
- * The descriptors `fds` become 3, 4, … of the program; it has no others, and dies with this process. It runs as `user`
- * (and the group of that number), 0 is whoever this process is.
- */
-bool child_start(struct child *child, char **args, const int *fds, int count, uid_t user);
-void child_listen(struct child *child);
-void child_kill(struct child *child);
-/* Takes the ends of all children that have ended. */
-void children_reap(struct child *children, int count);
 
 /* --- outcome.c */
 

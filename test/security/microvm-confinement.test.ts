@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { test } from 'node:test';
 import { monitorInstance } from '../../src/runtimes/microvm/parts.ts';
-import { qemuUser } from '../../src/runtimes/microvm/monitor-paths.ts';
+import { qemuUser } from '../../src/runtimes/confined/dressing.ts';
 import { mountTable } from '../../src/host/mount.ts';
 import { microvmFixture } from '../fixtures/microvm.ts';
 

@@ -1,4 +1,4 @@
-import { readBounded } from './bounded-file.ts';
+import { readBounded } from '../confined/bounded-file.ts';
 
 /** As native/shim/console.c writes it. */
 const position = 16;

@@ -9,6 +9,3 @@ export const monitorPaths = {
   agent: '/vm/sockets/agent',
   qmp: '/vm/sockets/qmp',
 } as const;
-
-/** User and group of QEMU inside its container. The shim and virtiofsd are root there. */
-export const qemuUser = 65_534;

@@ -1,4 +1,4 @@
-import { readBounded } from './bounded-file.ts';
+import { readBounded } from '../confined/bounded-file.ts';
 import { lastLines, panicOf, readConsole } from './console.ts';
 import type { VmPlace } from './layout.ts';
 

@@ -4,10 +4,15 @@ import type { Logger } from '../../lib/log.ts';
 import { createOciRuntime, type OciConfig, type OciRuntime } from '../oci/runtime.ts';
 import { defaultProfilePath } from '../oci/spec-seccomp.ts';
 import type { MicrovmConfig } from './config.ts';
-import { type Confinement, monitorDressing, monitorProfile } from './confinement.ts';
+import { monitorDressing } from '../confined/dressing.ts';
+import { monitorProfile } from '../confined/profile.ts';
+import { makeMonitorRoot } from '../confined/root.ts';
+import type { Confinement } from './confinement.ts';
 import { accelerationOf, findHost, type MicrovmHost, tscOf } from './host.ts';
 import { layoutOf, type MicrovmLayout } from './layout.ts';
-import { makeMonitorRoot } from './monitor-root.ts';
+import { once } from '../../lib/once.ts';
+import { monitorPaths } from './monitor-paths.ts';
+import { microvmTraits } from './traits.ts';
 
 /** What guests boot: prepared once, in the data root. */
 export interface GuestKernel {
@@ -60,7 +65,7 @@ export async function openParts(options: MicrovmOptions, given?: MicrovmHost): P
       dataRoot,
       instance: monitorInstance(instance),
       config: options.oci,
-      dressing: monitorDressing,
+      dressing: monitorDressing('microvm', microvmTraits),
       log,
     }),
   ]);
@@ -83,22 +88,13 @@ async function confinementOf(
   host: MicrovmHost,
 ): Promise<Confinement> {
   const [system, seccompProfile, kernel, tsc] = await Promise.all([
-    makeMonitorRoot(layout.monitorRoot),
+    makeMonitorRoot(layout.monitorRoot, {
+      directories: [monitorPaths.share, monitorPaths.directory],
+      files: [monitorPaths.shim, monitorPaths.kernel, monitorPaths.initramfs],
+    }),
     monitorProfile(options.oci.seccompProfile ?? defaultProfilePath),
     options.guestKernel(),
     host.accelerator === 'tcg' ? tscOf(host.shim) : undefined,
   ]);
   return { host, rootfs: layout.monitorRoot, system, seccompProfile, kernel, ...(tsc ? { tsc } : {}) };
-}
-
-/** Made when first asked for; asked for again after a failure. */
-function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined;
-  return () => {
-    made ??= make().catch((error: unknown) => {
-      made = undefined;
-      throw error;
-    });
-    return made;
-  };
 }

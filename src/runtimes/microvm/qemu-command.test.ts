@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Machine, qemuCommand } from './qemu-command.ts';
 import { sizeOf } from './resources.ts';
-import { virtiofsdCommand } from './virtiofsd-command.ts';
+import { virtiofsdCommand } from '../confined/virtiofsd-command.ts';
 import { defaultMicrovmConfig } from './config.ts';
 
 const machine: Machine = {
@@ -53,9 +53,9 @@ test('each tap is a device of its own', () => {
 
 test('both virtiofsds are told the same in their own words', () => {
   assert.ok(
-    virtiofsdCommand('/usr/lib/qemu/virtiofsd').join(' ').includes('sandbox=chroot,announce_submounts'),
+    virtiofsdCommand('/usr/lib/qemu/virtiofsd', '/share').join(' ').includes('sandbox=chroot,announce_submounts'),
   );
-  const rust = virtiofsdCommand('/usr/libexec/virtiofsd').join(' ');
+  const rust = virtiofsdCommand('/usr/libexec/virtiofsd', '/share').join(' ');
   assert.ok(rust.includes('--sandbox=chroot --announce-submounts') && !rust.includes(' -o '), rust);
 });
 

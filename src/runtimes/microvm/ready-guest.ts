@@ -12,11 +12,12 @@ import { monitorWorkload } from './confinement.ts';
 import { GuestAgent } from './guest/agent.ts';
 import { dropKernel } from './drop-kernel.ts';
 import type { MicrovmLayout, VmPlace } from './layout.ts';
-import { qemuUser } from './monitor-paths.ts';
+import { qemuUser } from '../confined/dressing.ts';
+import { makeSockets, mountMonitor } from '../confined/monitor-directory.ts';
 import type { MicrovmParts } from './parts.ts';
 import { readVmRecord } from './record.ts';
 import { type GuestSize, monitorResources, sizeOf } from './resources.ts';
-import { mountMonitor, mountShare, unmountPlace } from './share.ts';
+import { mountShare, unmountPlace } from './share.ts';
 import { makeVmDirectory, writeBootFile } from './vm-directory.ts';
 
 /** A guest that has booted, with an empty share and a network card that leads nowhere. */
@@ -49,7 +50,8 @@ export async function bootReadyGuest(
   const confinement = await parts.confinement();
   await mkdir(dirname(logPath), { recursive: true, mode: 0o700 });
   await makeVmDirectory(place.directory, id);
-  await mountMonitor(place, root);
+  await mountMonitor(place.monitor, root, 512);
+  await makeSockets(place.monitor, 'sockets', root);
   await mountShare(place, root);
   const taps = [{ name: 'isle-tap0', macAddress: bootAddress }];
   await writeBootFile(place, root, confinement, size, taps);

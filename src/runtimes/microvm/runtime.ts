@@ -20,13 +20,14 @@ import { isIsleError, isleError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoint.ts';
 import { Semaphore } from '../../lib/semaphore.ts';
 import { Rollback } from '../../lib/rollback.ts';
+import { qemuUser } from '../confined/dressing.ts';
+import { makeSockets, mountMonitor } from '../confined/monitor-directory.ts';
 import { watched } from './boot-watch.ts';
 import { monitorWorkload } from './confinement.ts';
 import { dropKernel } from './drop-kernel.ts';
 import { startExec } from './exec.ts';
 import type { GuestSpec } from './guest-spec.ts';
 import { guestPlanOf, guestSpecNow } from './guest-spec-of.ts';
-import { qemuUser } from './monitor-paths.ts';
 import { layoutOf } from './layout.ts';
 import { type MicrovmOptions, type MicrovmParts, openParts } from './parts.ts';
 import { GuestPool } from './pool.ts';
@@ -34,8 +35,9 @@ import { giveGuest, linkLog, type ReadyGuest, sweepPoolLogs } from './ready-gues
 import { readVmRecord, type VmRecord, writeVmRecord } from './record.ts';
 import { refuseHostThings } from './refusals.ts';
 import { sizeOf } from './resources.ts';
-import { mountMonitor, mountRoot, mountShare, unmountPlace } from './share.ts';
+import { mountRoot, mountShare, unmountPlace } from './share.ts';
 import { statsOf } from './stats.ts';
+import { microvmTraits } from './traits.ts';
 import { updateLimits } from './update.ts';
 import { Vm } from './vm.ts';
 import { makeVmDirectory, moveVmDirectory, writeBootFile } from './vm-directory.ts';
@@ -71,7 +73,7 @@ export async function createMicrovmCaretaker(options: MicrovmOptions): Promise<M
 
 export class MicrovmRuntime implements Runtime {
   readonly name = 'microvm';
-  readonly traits = { ownKernel: true, idMap: true, bootsInit: false };
+  readonly traits = microvmTraits;
   #parts: MicrovmParts;
   #vms = new Map<string, Vm>();
   /** Guests that boot side by side take each other's time: the others wait, before their time-out begins. */
@@ -113,7 +115,8 @@ export class MicrovmRuntime implements Runtime {
     await makeVmDirectory(place.directory, id);
     undo.add('microVM', () => this.delete(id));
     failpoint('microvm.share.before');
-    await mountMonitor(place, root);
+    await mountMonitor(place.monitor, root, 512);
+    await makeSockets(place.monitor, 'sockets', root);
     await mountShare(place, root);
     failpoint('microvm.share.after');
     const links = await wireGuest(workload.netns as string, { owner: root + qemuUser });

@@ -1,24 +1,12 @@
-import { chown, mkdir, stat } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import type { IdMap, Workload, WorkloadMount } from '../../engine/runtime.ts';
-import { bindMount, MS, mount, setPropagation, unmount } from '../../host/mount.ts';
+import { bindMount, MS, mount, setPropagation } from '../../host/mount.ts';
 import { closeFd, O_PATH, openIn } from '../../host/paths.ts';
 import { usernsFdOf } from '../../host/user-namespace.ts';
 import { errnoOf, isleError } from '../../lib/errors.ts';
+import { unmountIfThere } from '../confined/monitor-directory.ts';
 import type { VmPlace } from './layout.ts';
-import { qemuUser } from './monitor-paths.ts';
 import { openOrMake } from './mount-point.ts';
-
-/**
- * What the monitor may write to, whoever has taken it over: of a bounded size, and charged to the monitor. Root inside
- * has the directory, QEMU the one for its sockets.
- */
-export async function mountMonitor(place: VmPlace, hostId: number): Promise<void> {
-  await mkdir(place.monitor, { mode: 0o700 });
-  const options = `mode=0755,size=512k,nr_inodes=64,uid=${hostId},gid=${hostId}`;
-  await mount('isle-vm', place.monitor, 'tmpfs', MS.nosuid | MS.nodev | MS.noexec, options);
-  await mkdir(place.sockets, { mode: 0o700 });
-  await chown(place.sockets, hostId + qemuUser, hostId + qemuUser);
-}
 
 /** What is served when a guest boots: an empty directory that root inside may enter, where mounts appear later, too. */
 export async function mountShare(place: VmPlace, hostId: number): Promise<void> {
@@ -48,11 +36,7 @@ export async function mountRoot(place: VmPlace, workload: Workload): Promise<voi
 
 /** Takes both down with all that is mounted in them. No error when they are not there, or only half. */
 export async function unmountPlace({ share, monitor }: VmPlace): Promise<void> {
-  for (const path of [share, monitor]) {
-    await unmount(path, { detach: true }).catch((error: unknown) => {
-      if (!['EINVAL', 'ENOENT'].includes(errnoOf(error) ?? '')) throw error;
-    });
-  }
+  for (const path of [share, monitor]) await unmountIfThere(path);
 }
 
 function outerFirst(binds: WorkloadMount[]): WorkloadMount[] {

@@ -6,7 +6,7 @@ import type { MicrovmLayout, VmPlace } from './layout.ts';
 import { monitorPaths } from './monitor-paths.ts';
 import { qemuCommand } from './qemu-command.ts';
 import type { GuestSize } from './resources.ts';
-import { virtiofsdCommand } from './virtiofsd-command.ts';
+import { virtiofsdCommand } from '../confined/virtiofsd-command.ts';
 
 /** Throws `conflict` when there is one. */
 export async function makeVmDirectory(path: string, id: string): Promise<void> {
@@ -45,7 +45,9 @@ export async function writeBootFile(
     kernelArguments: kernel.kernelArguments ?? '',
     taps,
   });
-  await writeFile(place.boot, bootFile(virtiofsdCommand(host.virtiofsd), qemu), { mode: 0o600 });
+  await writeFile(place.boot, bootFile(virtiofsdCommand(host.virtiofsd, monitorPaths.share), qemu), {
+    mode: 0o600,
+  });
   await chown(place.boot, root, root);
 }
 

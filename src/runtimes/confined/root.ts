@@ -2,7 +2,6 @@ import { lstat, mkdir, readlink, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { WorkloadMount } from '../../engine/runtime.ts';
 import { errnoOf } from '../../lib/errors.ts';
-import { monitorPaths } from './monitor-paths.ts';
 
 /** Directories of the host with programs and libraries; where they are links into /usr, they are that inside, too. */
 const systemDirectories = ['/usr', '/bin', '/lib', '/lib64', '/sbin'];
@@ -10,12 +9,17 @@ const systemDirectories = ['/usr', '/bin', '/lib', '/lib64', '/sbin'];
 /** The file that the dynamic linker looks libraries up in. */
 const linkerCache = '/etc/ld.so.cache';
 
-/** Makes the directory that all monitors have as their root: mount points and links. Returns what to mount of the host. */
-export async function makeMonitorRoot(root: string): Promise<WorkloadMount[]> {
-  for (const path of ['proc', 'dev', 'sys', 'etc', 'isle', 'tmp', monitorPaths.share, monitorPaths.directory])
+/**
+ * Makes the directory that all monitors of one kind have as their root: the `places` (absolute) where things are mounted, and links.
+ * Returns what to mount of the host.
+ */
+export async function makeMonitorRoot(
+  root: string,
+  places: { directories: string[]; files: string[] },
+): Promise<WorkloadMount[]> {
+  for (const path of ['proc', 'dev', 'sys', 'etc', 'isle', 'tmp', ...places.directories])
     await mkdir(join(root, path), { recursive: true, mode: 0o755 });
-  for (const path of [monitorPaths.shim, monitorPaths.kernel, monitorPaths.initramfs, linkerCache])
-    await writeFile(join(root, path), '');
+  for (const path of [...places.files, linkerCache]) await writeFile(join(root, path), '');
   const mounts: WorkloadMount[] = [];
   for (const path of systemDirectories) {
     const kind = await kindOf(path);

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "shim.h"
+#include "monitor.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,13 +28,13 @@ bool child_start(struct child *child, char **args, const int *fds, int count, ui
 }
 
 static void become(char **args, const int *fds, int count, int words, pid_t parent, uid_t user) {
-  enum { FIRST = 3, HIGH = 64 };
+  enum { FIRST = 3, HIGH = FIRST + MAX_FDS };
   int high_words = fcntl(words, F_DUPFD, HIGH);
   int nothing = open("/dev/null", O_RDWR);
   dup2(nothing, 0);
   dup2(high_words, 1);
   dup2(high_words, 2);
-  int high[8];
+  int high[MAX_FDS];
   for (int i = 0; i < count; i++) high[i] = fcntl(fds[i], F_DUPFD, HIGH);
   for (int i = 0; i < count; i++) dup2(high[i], FIRST + i);
   close_range((unsigned)(FIRST + count), ~0U, 0);
@@ -82,12 +82,17 @@ void child_kill(struct child *child) {
   if (child->pid > 0 && !child->ended) kill(child->pid, SIGKILL);
 }
 
+bool child_ended(struct child *children, int count, pid_t pid, int status) {
+  for (int i = 0; i < count; i++)
+    if (children[i].pid == pid) {
+      children[i].ended = true;
+      children[i].status = status;
+      return true;
+    }
+  return false;
+}
+
 void children_reap(struct child *children, int count) {
   int status;
-  for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-    for (int i = 0; i < count; i++)
-      if (children[i].pid == pid) {
-        children[i].ended = true;
-        children[i].status = status;
-      }
+  for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) child_ended(children, count, pid, status);
 }

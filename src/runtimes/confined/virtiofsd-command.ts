@@ -1,17 +1,15 @@
 import { basename } from 'node:path';
-import { monitorPaths } from './monitor-paths.ts';
 
-/** Descriptor of the listening socket that the shim gives virtiofsd (native/shim/main.c). */
+/** Descriptor of the listening socket that the shim gives virtiofsd (native/shim/main.c, native/vmm/generation.c). */
 const socket = 3;
 
 /**
  * virtiofsd's command line, for the C program that came with QEMU before 8.0 and the one in Rust after it.
  *
- * It changes its root to the share. Mounts below it are told to the guest: two files there may have one inode number. The
+ * It changes its root to `source`. Mounts below it are told to the guest: two files there may have one inode number. The
  * guest caches what it has read for a second only (`auto`): the host may write to a volume, too.
  */
-export function virtiofsdCommand(virtiofsd: string): string[] {
-  const source = monitorPaths.share;
+export function virtiofsdCommand(virtiofsd: string, source: string): string[] {
   if (isC(virtiofsd))
     return [
       virtiofsd,

@@ -1,0 +1,73 @@
+import type { MachineDisk, MachineSpec } from '../../../engine/machine.ts';
+import { isleError } from '../../../lib/errors.ts';
+import type { Node } from './blocks.ts';
+import type { Slots } from './slots.ts';
+
+/** `boot`: by its place in the boot order, from 0. */
+export function diskDevice(disk: MachineDisk, slots: Slots, boot: number | undefined): Node {
+  const { target } = disk;
+  const common = {
+    id: target,
+    drive: `disk-${target}`,
+    ...(boot === undefined ? {} : { bootindex: boot }),
+    ...(disk.serial === undefined ? {} : { serial: disk.serial }),
+  };
+  const cached = { 'write-cache': disk.cache === 'writethrough' ? 'off' : 'on' };
+  switch (disk.bus) {
+    case 'virtio':
+      return { ...slots.virtio('virtio-blk'), ...common, ...cached };
+    case 'scsi':
+      return { driver: 'scsi-hd', ...slots.scsi(), ...common, ...cached };
+    case 'sata':
+      return { driver: 'ide-hd', ...slots.sata(), ...common, ...cached };
+    case 'ide':
+      return { driver: 'ide-hd', ...slots.ide(), ...common, ...cached };
+    case 'nvme':
+      return { driver: 'nvme', bus: slots.port(), ...common, serial: disk.serial ?? target };
+  }
+}
+
+/** A drive whose medium, if there is one, is the node of its name. A machine without CD drives shows it as a disk. */
+export function cdDevice(
+  target: string,
+  loaded: boolean,
+  type: MachineSpec['type'],
+  slots: Slots,
+  boot: number | undefined,
+): Node {
+  const common = {
+    id: target,
+    ...(loaded ? { drive: target } : {}),
+    ...(boot === undefined ? {} : { bootindex: boot }),
+  };
+  if (type === 'q35') return { driver: 'ide-cd', ...slots.sata(), ...common };
+  if (type === 'virt') return { driver: 'scsi-cd', ...slots.scsi(), ...common };
+  if (!loaded)
+    throw isleError('invalidParameter', {
+      message: `a machine of type microvm has no CD drive: ${target} cannot be empty (take q35)`,
+    });
+  return { driver: 'virtio-blk-device', ...common };
+}
+
+/** QEMU's models by the names that are said; those of a guest that has no drivers for virtio. */
+const nicModels = ['e1000', 'e1000e', 'rtl8139', 'vmxnet3', 'pcnet', 'ne2k_pci', 'i82551', 'igb'];
+
+/** Throws `invalidParameter` for a model that there is not. */
+export function nicDevice(
+  { index, macAddress, model }: { index: number; macAddress: string; model: string },
+  slots: Slots,
+  boot: number | undefined,
+): Node {
+  const common = {
+    id: `net${index}`,
+    netdev: `tap${index}`,
+    mac: macAddress,
+    ...(boot === undefined ? {} : { bootindex: boot }),
+  };
+  if (model === 'virtio') return { ...slots.virtio('virtio-net'), ...common };
+  if (!nicModels.includes(model))
+    throw isleError('invalidParameter', {
+      message: `there is no network card "${model}": there are virtio, ${nicModels.join(', ')}`,
+    });
+  return { driver: model, bus: slots.port(), ...common };
+}

@@ -1,0 +1,205 @@
+import type { MachineHardware } from '../../../engine/machine.ts';
+import { descriptors, type Helper } from '../boot-file.ts';
+import { machinePaths } from '../layout.ts';
+import type { MachineLink } from '../record.ts';
+import { diskNodes, mediumNode, type Node, type Visible } from './blocks.ts';
+import { cdDevice, diskDevice, nicDevice } from './devices.ts';
+import { Slots, sparePorts } from './slots.ts';
+import { typeOptions } from './type.ts';
+
+export interface QemuCommand {
+  qemu: string;
+  accelerator: 'kvm' | 'tcg';
+  hardware: MachineHardware;
+  links: MachineLink[];
+  helpers: Helper[];
+  visible: Visible;
+  generation: number;
+  /** The UEFI's code, and the format of the machine's NVRAM. */
+  firmware?: { code: string; nvram: string };
+  /** Waits for a guest that comes over a monitor's command. */
+  incoming: boolean;
+  /** Devices of the host, as QEMU's. */
+  passed: Node[];
+}
+
+/** Connections to QEMU's monitor: one that is kept, some for long jobs, and the supervisor's. */
+export const monitors = ['qmp', 'job0', 'job1', 'job2', 'job3', 'vmm'] as const;
+
+/** The CD with the cloud-init seed. */
+export const seedTarget = 'seed';
+
+/**
+ * QEMU's command line. It forbids itself to start programs, to change its user or its limits (`-sandbox`); the console, its
+ * helpers and its taps are descriptors it is given; all else it opens is below /files and in its own socket directory.
+ */
+export function qemuCommand(command: QemuCommand): string[] {
+  const { qemu, hardware, generation, firmware } = command;
+  const { spec } = hardware;
+  const slots = new Slots(spec);
+  const nodes = blockNodes(command);
+  const devices = [
+    ...serialDevices(slots),
+    ...blockDevices(hardware, slots),
+    ...command.links.map((link) => nicDevice(link, slots, bootIndex(spec.boot, `net${link.index}`))),
+    ...shareDevices(command, slots),
+    ...commonDevices(slots),
+    ...(spec.graphics ? screenDevices(spec.type, slots) : []),
+    ...command.passed.map((device) =>
+      device.driver === 'vfio-pci' ? { ...device, bus: slots.port() } : device,
+    ),
+  ];
+  const ports = spec.type === 'microvm' ? 0 : sparePorts;
+  for (let spare = 0; spare < ports; spare++) slots.port();
+  const usb = spec.type !== 'microvm' && (spec.graphics || spec.usb.length > 0);
+  return [
+    qemu,
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-uuid', spec.uuid],
+    ...typeOptions(spec, command, firmware !== undefined),
+    ...(firmware && spec.firmware === 'uefi-secure'
+      ? ['-global', 'driver=cfi.pflash01,property=secure,value=on']
+      : []),
+    // QEMU's transport is the one before virtio 1.0 unless told otherwise.
+    ...(spec.type === 'microvm' ? ['-global', 'virtio-mmio.force-legacy=false'] : []),
+    ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
+    ...['-rtc', 'base=utc,driftfix=slew'].slice(0, spec.arch === 'x86_64' ? 2 : 0),
+    ...(spec.boot.length > 0 ? ['-boot', 'strict=on'] : []),
+    ...kernelOptions(command),
+    ...(command.incoming ? ['-incoming', 'defer'] : []),
+    ...(hardware.restoreFrom && 'snapshot' in hardware.restoreFrom ? ['-S'] : []),
+    ...['-chardev', `socket,id=console,fd=${descriptors.console}`, '-serial', 'chardev:console'],
+    ...monitors.flatMap((name) => [
+      ...[
+        '-chardev',
+        `socket,id=mon-${name},path=${machinePaths.socket(generation, name)},server=on,wait=off`,
+      ],
+      ...['-mon', `chardev=mon-${name},mode=control`],
+    ]),
+    ...['-chardev', `socket,id=agent,path=${machinePaths.socket(generation, 'agent')},server=on,wait=off`],
+    ...helperOptions(command),
+    ...['-object', 'rng-random,id=rng,filename=/dev/urandom'],
+    ...nodes.flatMap((node) => ['-blockdev', JSON.stringify(node)]),
+    ...command.links.flatMap(({ index }, nth) => {
+      const fd = String(descriptors.tap(nth, command.helpers.length));
+      return ['-netdev', JSON.stringify({ type: 'tap', id: `tap${index}`, fd, vhost: false })];
+    }),
+    ...(spec.graphics ? ['-vnc', `unix:${machinePaths.socket(generation, 'vnc')}`] : []),
+    ...[...(usb ? usbDevices : []), ...slots.devices, ...devices].flatMap((device) => [
+      '-device',
+      JSON.stringify(device),
+    ]),
+  ];
+}
+
+const usbDevices: Node[] = [
+  { driver: 'qemu-xhci', id: 'usb', bus: 'pcie.0' },
+  { driver: 'usb-tablet', id: 'tablet', bus: 'usb.0' },
+];
+
+function bootIndex(boot: string[], target: string): number | undefined {
+  const index = boot.indexOf(target);
+  return index < 0 ? undefined : index;
+}
+
+function blockNodes({ hardware, visible, firmware }: QemuCommand): Node[] {
+  const { spec, disks, seed } = hardware;
+  return [
+    ...(firmware ? firmwareNodes(firmware) : []),
+    ...spec.disks.flatMap((disk, index) =>
+      diskNodes(disk, disks[index] as { path: string; chain: string[] }, visible),
+    ),
+    ...spec.cdroms.flatMap(({ target, path }) =>
+      path === undefined ? [] : [mediumNode(target, visible(path))],
+    ),
+    ...(seed === undefined ? [] : [mediumNode(seedTarget, visible(seed))]),
+  ];
+}
+
+/** Each machine has NVRAM of its own, which snapshots of its disks hold too. */
+function firmwareNodes({ code, nvram }: { code: string; nvram: string }): Node[] {
+  return [
+    {
+      driver: 'raw',
+      'node-name': 'code',
+      'read-only': true,
+      file: { driver: 'file', filename: code, 'read-only': true },
+    },
+    { driver: 'file', 'node-name': 'file-nvram', filename: nvram },
+    { driver: 'qcow2', 'node-name': 'nvram', file: 'file-nvram', backing: null },
+  ];
+}
+
+/** First, so that the guest finds them where it always did. */
+function serialDevices(slots: Slots): Node[] {
+  return [
+    { ...slots.virtio('virtio-serial'), id: 'serial', max_ports: 4 },
+    {
+      driver: 'virtserialport',
+      bus: 'serial.0',
+      id: 'agent',
+      chardev: 'agent',
+      name: 'org.qemu.guest_agent.0',
+    },
+  ];
+}
+
+function blockDevices({ spec, seed }: MachineHardware, slots: Slots): Node[] {
+  return [
+    ...spec.disks.map((disk) => diskDevice(disk, slots, bootIndex(spec.boot, disk.target))),
+    ...spec.cdroms.map(({ target, path }) =>
+      cdDevice(target, path !== undefined, spec.type, slots, bootIndex(spec.boot, target)),
+    ),
+    ...(seed === undefined ? [] : [cdDevice(seedTarget, true, spec.type, slots, undefined)]),
+  ];
+}
+
+function shareDevices({ hardware }: QemuCommand, slots: Slots): Node[] {
+  return hardware.spec.shares.map(({ tag }, index) => ({
+    ...slots.virtio('vhost-user-fs'),
+    id: `share${index}`,
+    chardev: `share${index}`,
+    tag,
+    'queue-size': 1024,
+  }));
+}
+
+function commonDevices(slots: Slots): Node[] {
+  return [
+    { ...slots.virtio('virtio-rng'), id: 'random', rng: 'rng' },
+    { ...slots.virtio('virtio-balloon'), id: 'balloon', 'free-page-reporting': true },
+  ];
+}
+
+function screenDevices(type: string, slots: Slots): Node[] {
+  if (type === 'q35') return [{ driver: 'virtio-vga', id: 'screen', bus: 'pcie.0', addr: '1' }];
+  return [
+    { ...slots.virtio('virtio-gpu'), id: 'screen' },
+    ...(type === 'virt' ? [{ driver: 'usb-kbd', id: 'keyboard', bus: 'usb.0' }] : []),
+  ];
+}
+
+function kernelOptions({ hardware: { spec }, visible }: QemuCommand): string[] {
+  if (!spec.kernel) return [];
+  const { path, initrd, arguments: line } = spec.kernel;
+  return [
+    ...['-kernel', visible(path)],
+    ...(initrd === undefined ? [] : ['-initrd', visible(initrd)]),
+    ...(line === '' ? [] : ['-append', line]),
+  ];
+}
+
+/** The sockets that the helpers listen at, which the supervisor has connected. */
+function helperOptions({ helpers, hardware: { spec } }: QemuCommand): string[] {
+  return helpers.flatMap(({ name }, index) => {
+    const socket = ['-chardev', `socket,id=${name},fd=${descriptors.helper(index)}`];
+    if (name !== 'tpm') return socket;
+    const model = spec.arch === 'x86_64' ? 'tpm-crb' : 'tpm-tis-device';
+    return [
+      ...socket,
+      '-tpmdev',
+      'emulator,id=tpm0,chardev=tpm',
+      '-device',
+      `{"driver":"${model}","tpmdev":"tpm0"}`,
+    ];
+  });
+}

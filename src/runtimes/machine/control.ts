@@ -1,0 +1,58 @@
+import type { MachineControl } from '../../engine/machine.ts';
+import { isleError } from '../../lib/errors.ts';
+import { freeze } from './agent/freeze.ts';
+import { guestFiles } from './agent/guest-files.ts';
+import { liveBlocks } from './control/backup.ts';
+import { machineInfo } from './control/info.ts';
+import { pivotDisks } from './control/pivot.ts';
+import { rebootGuest, resetGuest, shutdownGuest } from './control/power.ts';
+import { saveMemory } from './control/save.ts';
+import { removeSnapshot, revertSnapshot, takeSnapshot } from './control/snapshots.ts';
+import { accelerationFor, type MachineHost } from './host.ts';
+import type { Machine } from './machine.ts';
+
+/** Everything that can be done with a machine: each a function of the one that runs. */
+export function machineControl(host: MachineHost, running: (id: string) => Promise<Machine>): MachineControl {
+  const control: Partial<MachineControl> = {
+    shutdown: async (id) => await shutdownGuest(await running(id)),
+    reboot: async (id) => await rebootGuest(await running(id)),
+    reset: async (id) => await resetGuest(await running(id)),
+    async save(id, path) {
+      const machine = await running(id);
+      await machine.save({ ending: 'its memory was saved' });
+      try {
+        await saveMemory(machine, path);
+      } catch (error) {
+        await machine.save({ ending: undefined });
+        throw error;
+      }
+    },
+    async info(id) {
+      const machine = await running(id);
+      return await machineInfo(machine, accelerationFor(host, machine.hardware.spec));
+    },
+    takeSnapshot: async (id, name, options) => await takeSnapshot(await running(id), name, options),
+    revertSnapshot: async (id, name) => await revertSnapshot(await running(id), name),
+    removeSnapshot: async (id, name) => await removeSnapshot(await running(id), name),
+    pivotDisks: async (id, overlays) => await pivotDisks(await running(id), overlays),
+    async blocks(id) {
+      const machine = await running(id);
+      return await liveBlocks(machine, () => freeze(machine));
+    },
+    agentFiles(id) {
+      const files = async () => guestFiles(await running(id));
+      return {
+        stat: async (path) => await (await files()).stat(path),
+        read: async (path) => await (await files()).read(path),
+        write: async (directory, tar, options) => await (await files()).write(directory, tar, options),
+      };
+    },
+  };
+  return new Proxy(control, {
+    get: (target, name) =>
+      Reflect.get(target, name) ??
+      (async () => {
+        throw isleError('notImplemented', { what: `${String(name)} of a virtual machine` });
+      }),
+  }) as MachineControl;
+}

@@ -1,0 +1,3 @@
+import type { RuntimeTraits } from '../../engine/runtime.ts';
+
+export const microvmTraits: RuntimeTraits = { ownKernel: true, idMap: true, bootsInit: false };
