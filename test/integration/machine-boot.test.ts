@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { addInterface, machineDisk, machineFixture, type MachineFixture, tinySpec } from '../fixtures/machine.ts';
+import {
+  addInterface,
+  machineDisk,
+  machineFixture,
+  type MachineFixture,
+  tinySpec,
+} from '../fixtures/machine.ts';
 
 let machines: MachineFixture;
 before(async () => {
@@ -16,9 +22,15 @@ test('a machine boots a kernel, has its disk and its network card, and powers of
   await runtime.start(workload.id);
   await machines.console(workload, 'tiny login:');
   assert.match(await machines.type(workload, 'ls /sys/class/net'), /\beth0\b/);
-  assert.equal((await machines.type(workload, 'cat /sys/block/vda/size')).trim(), String((64 * 1024 * 1024) / 512));
+  assert.equal(
+    (await machines.type(workload, 'cat /sys/block/vda/size')).trim(),
+    String((64 * 1024 * 1024) / 512),
+  );
   const info = await runtime.machines.info(workload.id);
-  assert.deepEqual(info.disks.map(({ target, virtualSize }) => [target, virtualSize]), [['vda', 64 * 1024 * 1024]]);
+  assert.deepEqual(
+    info.disks.map(({ target, virtualSize }) => [target, virtualSize]),
+    [['vda', 64 * 1024 * 1024]],
+  );
   assert.equal(info.vcpus, 1);
   const streams = await runtime.attach(workload.id);
   streams.stdout.resume();

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { bindMount, MS, mount, setPropagation } from '../../host/mount.ts';
 import { closeFd, O_PATH, openIn } from '../../host/paths.ts';
 import { usernsFd } from '../../host/user-namespace.ts';
-import { errnoOf, isleError } from '../../lib/errors.ts';
+import { errnoOf, isleError, messageOf } from '../../lib/errors.ts';
 import { qemuUser } from '../confined/dressing.ts';
 import { unmountIfThere } from '../confined/monitor-directory.ts';
 
@@ -75,7 +75,7 @@ async function openSource(source: string): Promise<number> {
   } catch (error) {
     throw isleError(
       'invalidParameter',
-      { message: `cannot use ${source}: ${errnoOf(error) ?? error}` },
+      { message: `cannot use ${source}: ${errnoOf(error) ?? messageOf(error)}` },
       error,
     );
   }

@@ -53,7 +53,9 @@ test('each tap is a device of its own', () => {
 
 test('both virtiofsds are told the same in their own words', () => {
   assert.ok(
-    virtiofsdCommand('/usr/lib/qemu/virtiofsd', '/share').join(' ').includes('sandbox=chroot,announce_submounts'),
+    virtiofsdCommand('/usr/lib/qemu/virtiofsd', '/share')
+      .join(' ')
+      .includes('sandbox=chroot,announce_submounts'),
   );
   const rust = virtiofsdCommand('/usr/libexec/virtiofsd', '/share').join(' ');
   assert.ok(rust.includes('--sandbox=chroot --announce-submounts') && !rust.includes(' -o '), rust);
