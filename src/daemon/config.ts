@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { isAbsolute, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { isleError, messageOf } from '../lib/errors.ts';
+import { defaultMachineConfig, type MachineConfig } from '../runtimes/machine/config.ts';
 import { defaultMicrovmConfig, type MicrovmConfig } from '../runtimes/microvm/config.ts';
 import { didYouMean } from '../lib/suggest.ts';
 
@@ -20,6 +21,7 @@ export interface DaemonConfig {
   runtime: RuntimeConfig;
   containers: ContainersConfig;
   microvm: MicrovmConfig;
+  machine: MachineConfig;
 }
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -95,6 +97,7 @@ const defaults = {
   },
   containers: { logDriver: 'json-file', logOptions: {}, ulimits: [], init: false, stopTimeout: 10 },
   microvm: defaultMicrovmConfig,
+  machine: defaultMachineConfig,
 };
 
 /**
@@ -126,6 +129,7 @@ export async function loadConfig(argv: string[]): Promise<DaemonConfig> {
     },
     containers: { ...defaults.containers, ...set.containers },
     microvm: { ...defaults.microvm, ...set.microvm },
+    machine: { ...defaults.machine, ...set.machine },
   };
   checkInstance(config.instance);
   return config;
@@ -210,6 +214,11 @@ const schema = {
     init: 'path',
     seccompProfile: 'path',
   },
+  machine: {
+    qemuDirectory: 'path',
+    virtiofsd: 'path',
+    swtpm: 'path',
+  },
   microvm: {
     qemu: 'path',
     virtiofsd: 'path',
@@ -232,13 +241,14 @@ const schema = {
 } as const satisfies { [key: string]: Kind };
 
 type FileConfig = Partial<
-  Omit<DaemonConfig, 'images' | 'network' | 'runtime' | 'containers' | 'microvm' | 'logLevel'> & {
+  Omit<DaemonConfig, 'images' | 'network' | 'runtime' | 'containers' | 'microvm' | 'machine' | 'logLevel'> & {
     logLevel: string;
     images: Partial<ImagesConfig>;
     network: Partial<NetworkConfig>;
     runtime: Partial<RuntimeConfig>;
     containers: Partial<ContainersConfig>;
     microvm: Partial<MicrovmConfig>;
+    machine: Partial<MachineConfig>;
   }
 >;
 

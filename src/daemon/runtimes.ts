@@ -4,6 +4,7 @@ import { programPath } from '../host/installation.ts';
 import { isleError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { createOciRuntime, type OciRuntimeOptions } from '../runtimes/oci/runtime.ts';
+import type { MachineOptions } from '../runtimes/machine/runtime.ts';
 import type { MicrovmOptions } from '../runtimes/microvm/runtime.ts';
 import type { DaemonConfig } from './config.ts';
 
@@ -34,7 +35,11 @@ export function runtimeOffers(config: DaemonConfig, log: Logger): Record<string,
  * install) when this host cannot have it; its code is loaded only then.
  */
 function ownOffers(config: DaemonConfig, log: Logger): Record<string, RuntimeOffer> {
-  return { system: systemOffer(config, log), microvm: microvmOffer(config, log) };
+  return {
+    system: systemOffer(config, log),
+    microvm: microvmOffer(config, log),
+    machine: machineOffer(config, log),
+  };
 }
 
 /** Stands on crun: it alone mounts the unified hierarchy of a hybrid host inside. */
@@ -85,6 +90,38 @@ async function microvmOptions(config: DaemonConfig, log: Logger): Promise<Microv
     oci: { runtime: runtime.paths.crun ?? '/usr/bin/crun', conmon, init, seccompProfile },
     shim: programPath('isle-shim'),
     guestKernel: () => prepareGuest({ source, dataRoot, log: (message) => log.info(message) }),
+  };
+}
+
+/** QEMU for this processor is looked for when the daemon starts; what only some machines need, when one does. */
+function machineOffer(config: DaemonConfig, log: Logger): RuntimeOffer {
+  const options = () => machineOptions(config, log);
+  return {
+    path: `/usr/bin/qemu-system-${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}`,
+    // Who runs containers only lacks nothing.
+    optional: true,
+    async open() {
+      const { createMachineRuntime } = await import('../runtimes/machine/runtime.ts');
+      return await createMachineRuntime(options());
+    },
+    async caretaker() {
+      const { createMachineCaretaker } = await import('../runtimes/machine/runtime.ts');
+      return await createMachineCaretaker(options());
+    },
+    async status() {
+      const { accelerationOf, findHost } = await import('../runtimes/machine/host.ts');
+      return { accelerator: accelerationOf(await findHost(config.machine, programPath('isle-vmm'))) };
+    },
+  };
+}
+
+function machineOptions(config: DaemonConfig, log: Logger): MachineOptions {
+  const { machine, dataRoot, runRoot, instance, runtime } = config;
+  const { conmon, init, seccompProfile } = runtime;
+  return {
+    ...{ dataRoot, runRoot, instance, log, config: machine },
+    oci: { runtime: runtime.paths.crun ?? '/usr/bin/crun', conmon, init, seccompProfile },
+    vmm: programPath('isle-vmm'),
   };
 }
 

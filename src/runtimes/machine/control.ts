@@ -4,10 +4,13 @@ import { freeze } from './agent/freeze.ts';
 import { guestFiles } from './agent/guest-files.ts';
 import { liveBlocks } from './control/backup.ts';
 import { machineInfo } from './control/info.ts';
+import { migrateMachine } from './control/migrate.ts';
 import { pivotDisks } from './control/pivot.ts';
 import { rebootGuest, resetGuest, shutdownGuest } from './control/power.ts';
 import { saveMemory } from './control/save.ts';
+import { openScreen, takeScreenshot } from './control/screen.ts';
 import { removeSnapshot, revertSnapshot, takeSnapshot } from './control/snapshots.ts';
+import { idleBlocks } from './idle-blocks.ts';
 import { accelerationFor, type MachineHost } from './host.ts';
 import type { Machine } from './machine.ts';
 
@@ -35,10 +38,14 @@ export function machineControl(host: MachineHost, running: (id: string) => Promi
     revertSnapshot: async (id, name) => await revertSnapshot(await running(id), name),
     removeSnapshot: async (id, name) => await removeSnapshot(await running(id), name),
     pivotDisks: async (id, overlays) => await pivotDisks(await running(id), overlays),
-    async blocks(id) {
+    async blocks(id, idle) {
+      if (idle) return idleBlocks(idle);
       const machine = await running(id);
       return await liveBlocks(machine, () => freeze(machine));
     },
+    migrate: async (id, options) => await migrateMachine(await running(id), options),
+    screenshot: async (id) => await takeScreenshot(await running(id)),
+    display: async (id) => await openScreen(await running(id)),
     agentFiles(id) {
       const files = async () => guestFiles(await running(id));
       return {

@@ -80,6 +80,11 @@ export function accelerationFor(
   return { accelerator: host.accelerator, ...(host.why === undefined ? {} : { why: host.why }) };
 }
 
+/** What machines run with here, for people. */
+export function accelerationOf({ accelerator, why }: MachineHost): string {
+  return accelerator === 'kvm' ? 'KVM' : `TCG (emulated processors), since ${why}`;
+}
+
 async function runs(path: string): Promise<boolean> {
   return await access(path, constants.X_OK).then(
     () => true,

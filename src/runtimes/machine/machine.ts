@@ -22,6 +22,8 @@ import { askSupervisor } from './supervisor.ts';
 /** Milliseconds for QEMU to open its monitor on a busy host. */
 const openingTime = 30_000;
 
+type SecondMonitor = Awaited<ReturnType<LiveMachine['secondMonitor']>>;
+
 /** A machine that this process knows. */
 export class Machine implements LiveMachine {
   readonly id: string;
@@ -140,20 +142,29 @@ export class Machine implements LiveMachine {
     return this.place.socket(this.record.generation, 'agent');
   }
 
-  async secondMonitor(): ReturnType<LiveMachine['secondMonitor']> {
+  async screenSocket(): Promise<string> {
+    return this.place.socket(this.record.generation, 'vnc');
+  }
+
+  async secondMonitor(): Promise<SecondMonitor> {
     const next = this.record.generation + 1;
     await this.prepare(next, true);
     await askSupervisor(this.place.control, `start ${next}`);
+    return await this.second(next);
+  }
+
+  /** A QEMU that was started beside the machine's. It is ended when it cannot be reached. */
+  async second(generation: number): Promise<SecondMonitor> {
     const abandon = async (): Promise<void> => {
-      await askSupervisor(this.place.control, `kill ${next}`);
-      await this.#forget(next);
+      await askSupervisor(this.place.control, `kill ${generation}`);
+      await this.#forget(generation);
     };
     try {
-      const qmp = await this.#connect('job0', next);
+      const qmp = await this.#connect('job0', generation);
       const adopt = async (): Promise<void> => {
         const before = this.record.generation;
-        await askSupervisor(this.place.control, `current ${next}`);
-        await this.save({ generation: next });
+        await askSupervisor(this.place.control, `current ${generation}`);
+        await this.save({ generation });
         this.disconnect();
         await this.#forget(before);
       };
@@ -162,20 +173,6 @@ export class Machine implements LiveMachine {
       await abandon();
       throw error;
     }
-  }
-
-  /** A daemon died in the middle of a migration: a guest that has left its QEMU is in the other one. */
-  async settleMigration(second: number): Promise<void> {
-    const { status } = await (await this.qmp()).execute<{ status: string }>('query-status');
-    if (status !== 'postmigrate') {
-      await askSupervisor(this.place.control, `kill ${second}`);
-      return await this.#forget(second);
-    }
-    const before = this.record.generation;
-    await askSupervisor(this.place.control, `current ${second}`);
-    await this.save({ generation: second });
-    this.disconnect();
-    await this.#forget(before);
   }
 
   /** Writes what the supervisor shall start. */

@@ -23,6 +23,7 @@ import { setClock } from './agent/clock.ts';
 import { execInGuest } from './agent/exec.ts';
 import { thawForgotten } from './agent/freeze.ts';
 import { machineContainer } from './confinement.ts';
+import { settleMigration } from './control/migrate.ts';
 import { continueFrom } from './control/save.ts';
 import { machineControl } from './control.ts';
 import { mountFiles } from './exposure.ts';
@@ -317,7 +318,7 @@ export class MachineRuntime implements Runtime {
   async #tidy(machine: Machine): Promise<void> {
     try {
       const [, second] = await generationsOf(machine.place.control);
-      if (second !== undefined) await machine.settleMigration(second);
+      if (second !== undefined) await settleMigration(await machine.qmp(), await machine.second(second));
       await thawForgotten(machine);
     } catch (error) {
       this.#parts.log.warn(
