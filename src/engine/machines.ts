@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { ApplianceDiskFile, ApplianceHint } from '../images/appliances.ts';
-import type { ForeignFormat } from '../storage/disks.ts';
+import type { Disk, ForeignFormat } from '../storage/disks.ts';
 import type { MachineDisk, MachineInfo, MachineSnapshot, MachineSpec } from './machine.ts';
 import type { Container, ContainerSpec } from './model.ts';
 
@@ -41,6 +41,7 @@ export interface Machines {
   remove(id: string, options: { force: boolean; disks: boolean }): Promise<void>;
 
   readonly hardware: MachineHardwareChanges;
+  readonly storage: MachineStorage;
   readonly snapshots: MachineSnapshots;
   readonly backups: MachineBackups;
   readonly appliances: MachineAppliances;
@@ -104,9 +105,25 @@ export type MachineChange = Partial<
   Omit<MachineSpec, 'disks' | 'snapshots' | 'currentSnapshot' | 'saved' | 'uuid' | 'arch'>
 >;
 
+/** Disks of the store, whoever has them. */
+export interface MachineStorage {
+  list(): Promise<StoredDisk[]>;
+  /** Of no machine's. Throws `conflict` naming whose it is, or what stands on it. */
+  remove(id: string): Promise<void>;
+  /** Of no machine's. */
+  resize(id: string, size: number, options: { shrink: boolean }): Promise<void>;
+}
+
+export interface StoredDisk extends Disk {
+  /** bytes on this host */
+  allocated: number;
+  /** Name of the machine that has it. */
+  machine?: string;
+}
+
 /** While it runs, and kept; of one that does not run, kept. */
 export interface MachineHardwareChanges {
-  attachDisk(id: string, disk: DiskRequest): Promise<{ target: string }>;
+  attachDisk(id: string, disk: DiskRequest, work?: MachineWork): Promise<{ target: string }>;
   /** `remove`: from the store, too. */
   detachDisk(id: string, target: string, options: { remove: boolean }): Promise<void>;
   resizeDisk(id: string, target: string, size: number): Promise<void>;

@@ -88,6 +88,20 @@ export interface MachineDiskUsage extends MachineDiskBody {
   Snapshots: string[];
 }
 
+/** Of the store. */
+export interface StoredDiskBody {
+  Id: string;
+  Format: string;
+  Size: number;
+  Allocated: number;
+  CreatedAt: string;
+  /** What it stands on. */
+  Base?: string;
+  /** Name of whose it is. */
+  Machine?: string;
+  Snapshots: string[];
+}
+
 export interface MachineRunning {
   Accelerator: string;
   AcceleratorReason?: string;

@@ -149,6 +149,61 @@ export const machineCommands: Readonly<Record<string, Entry>> = {
     group,
     load: () => import('../commands/vm-domiflist.ts'),
   },
+  'vm attach-disk': {
+    summary: 'Give a machine a further disk',
+    group,
+    load: () => import('../commands/vm-attach-disk.ts'),
+  },
+  'vm detach-disk': {
+    summary: 'Take a disk from a machine',
+    group,
+    load: () => import('../commands/vm-detach-disk.ts'),
+  },
+  'vm blockresize': {
+    summary: 'Make a disk larger, also while it is in use',
+    group,
+    load: () => import('../commands/vm-blockresize.ts'),
+  },
+  'vm blkdeviotune': {
+    summary: 'Show or set how fast a disk may be',
+    group,
+    load: () => import('../commands/vm-blkdeviotune.ts'),
+  },
+  'vm change-media': {
+    summary: 'Put a CD into a drive, or eject it',
+    group,
+    load: () => import('../commands/vm-change-media.ts'),
+  },
+  'vm setvcpus': {
+    summary: 'Change the number of processors of a machine',
+    group,
+    load: () => import('../commands/vm-setvcpus.ts'),
+  },
+  'vm setmem': {
+    summary: 'Change the memory of a machine',
+    group,
+    load: () => import('../commands/vm-setmem.ts'),
+  },
+  'vm setmaxmem': {
+    summary: 'Change how much memory a machine may get',
+    group,
+    load: () => import('../commands/vm-setmaxmem.ts'),
+  },
+  'vm vol-list': {
+    summary: 'List the disks of the store',
+    group,
+    load: () => import('../commands/vm-vol-list.ts'),
+  },
+  'vm vol-delete': {
+    summary: 'Remove disks that no machine has',
+    group,
+    load: () => import('../commands/vm-vol-delete.ts'),
+  },
+  'vm vol-resize': {
+    summary: 'Change the size of a disk that no machine has',
+    group,
+    load: () => import('../commands/vm-vol-resize.ts'),
+  },
   'vm attach-interface': {
     summary: 'Give a machine a further network card',
     group,
@@ -163,6 +218,8 @@ export const machineCommands: Readonly<Record<string, Entry>> = {
 
 /** Other words of virsh's, Incus's and Docker's for the same. */
 export const machineAliases: Readonly<Record<string, string>> = {
+  'vm vol-ls': 'vm vol-list',
+  'vm vol-rm': 'vm vol-delete',
   'vm ls': 'vm list',
   'vm ps': 'vm list',
   'vm stop': 'vm shutdown',

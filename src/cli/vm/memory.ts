@@ -15,6 +15,11 @@ export function parseGibibytes(given: string): number {
   return sizeIn(given, gibibyte);
 }
 
+/** A number is in `unit`s (bytes), as virsh's; `2G` and the like are sizes. Bytes. */
+export function parseSize(given: string, unit: number): number {
+  return sizeIn(given, unit);
+}
+
 function sizeIn(given: string, unit: number): number {
   const bytes = /^\d+(\.\d+)?$/.test(given) ? Math.round(Number(given) * unit) : parseBytes(given);
   if (bytes > 0 && Number.isSafeInteger(bytes)) return bytes;

@@ -13,22 +13,26 @@ import type {
   MachineRequest,
   Machines,
   MachineSnapshots,
+  MachineStorage,
   MachineWork,
 } from '../machines.ts';
 import { ApplianceService } from './appliances.ts';
 import { BackupService } from './backups/service.ts';
 import { createMachine } from './create.ts';
 import { editMachine } from './edit.ts';
+import { HardwareService } from './hardware.ts';
 import { migrateMachine, type MigrateOptions } from './migrate.ts';
 import { powerMachine } from './power.ts';
 import { allMachines, controlAny, findMachine, type MachineRecord } from './record.ts';
 import { discardSaved } from './saved.ts';
 import { Screens } from './screen.ts';
+import { StorageService } from './storage.ts';
 import { type DiskUsage, diskUsage } from './usage.ts';
 
 /** The Machines face: what a machine can do beyond a container, each thing a file (or a class) of its own beside this one. */
 export class MachineService implements Machines {
   readonly hardware: MachineHardwareChanges;
+  readonly storage: MachineStorage;
   readonly snapshots: MachineSnapshots;
   readonly backups: MachineBackups;
   readonly appliances: MachineAppliances;
@@ -38,7 +42,8 @@ export class MachineService implements Machines {
   constructor(ctx: EngineContext) {
     this.#ctx = ctx;
     this.#screens = new Screens(ctx);
-    this.hardware = refusing('changes of its hardware');
+    this.hardware = new HardwareService(ctx);
+    this.storage = new StorageService(ctx);
     this.snapshots = refusing('snapshots of virtual machines');
     this.backups = new BackupService(ctx);
     this.appliances = new ApplianceService(ctx);

@@ -161,3 +161,53 @@ test('a container is not a machine, and the other way round', async (t) => {
   const refused = await call('POST', '/containers/create', body);
   assert.deepEqual([refused.status, /isle vm create/.test(refused.text)], [400, true]);
 });
+
+test('hardware changes over HTTP while a machine runs, and the store shows its disks', async (t) => {
+  const { call } = await apiFor(t);
+  const cdroms = { ...web, Hardware: { ...web.Hardware, Cdroms: [{ Target: 'sda' }], MaxVcpus: 4 } };
+  assert.equal((await call('POST', '/isle/v1/machines', cdroms)).status, 201);
+  await call('POST', '/containers/web/start');
+  const one = '/isle/v1/machines/web';
+  const attached = await call('POST', `${one}/disks`, { Source: { Kind: 'empty', Size: mebibyte } });
+  assert.deepEqual([attached.status, attached.json()], [201, { Target: 'vdb' }]);
+  const streamed = await call('POST', `${one}/disks?stream=1`, { Source: { Kind: 'empty', Size: mebibyte } });
+  assert.deepEqual(streamed.json(), { result: { Target: 'vdc' } });
+  for (const [path, body] of [
+    ['disks/vdb/size', { Size: 2 * mebibyte }],
+    ['disks/vdb/limits', { WriteIops: 100 }],
+    ['cdroms/sda', {}],
+    ['vcpus', { Count: 4 }],
+    ['memory', { Bytes: 128 * mebibyte }],
+  ] as const) {
+    const answer = await call('PUT', `${one}/${path}`, body);
+    assert.equal(answer.status, 204, `${path}: ${answer.text}`);
+  }
+  const shown = (await call('GET', one)).json<{ Hardware: { Vcpus: number; Memory: number } }>();
+  assert.deepEqual([shown.Hardware.Vcpus, shown.Hardware.Memory], [4, 128 * mebibyte]);
+  for (const [path, body] of [
+    ['disks/vdb/size', {}],
+    ['disks/vdb/size', { Size: '1' }],
+    ['disks/vdb/size', { Size: 1, Other: 2 }],
+    ['disks/vdz/size', { Size: 1 }],
+    ['disks/vdb/limits', { Fast: true }],
+    ['cdroms/vda', { Path: '/etc/passwd' }],
+    ['cdroms/sda', { Path: '/dev/null' }],
+    ['vcpus', { Count: 0 }],
+    ['memory', { Bytes: -1 }],
+  ] as const)
+    assert.equal((await call('PUT', `${one}/${path}`, body)).status, 400, JSON.stringify([path, body]));
+  assert.equal((await call('DELETE', `${one}/disks/vdb?remove=1`)).status, 204);
+  assert.equal((await call('DELETE', `${one}/disks/vdc`)).status, 204);
+  const stored = (await call('GET', '/isle/v1/disks')).json<{ Id: string; Machine?: string }[]>();
+  assert.deepEqual(
+    stored.map(({ Id, Machine }) => [Id, Machine]),
+    [
+      ['web-vda', 'web'],
+      ['web-vdc', undefined],
+    ],
+  );
+  assert.equal((await call('DELETE', '/isle/v1/disks/web-vda')).status, 409);
+  assert.equal((await call('PUT', '/isle/v1/disks/web-vdc/size', { Size: 4 * mebibyte })).status, 204);
+  assert.equal((await call('DELETE', '/isle/v1/disks/web-vdc')).status, 204);
+  assert.equal((await call('DELETE', '/isle/v1/disks/web-vdc')).status, 404);
+});

@@ -3,10 +3,12 @@ import type { Route } from '../../http/call.ts';
 import { machineApplianceRoutes } from './appliances.ts';
 import { machineBackupRoutes } from './backups.ts';
 import { machineCoreRoutes } from './core.ts';
+import { machineHardwareRoutes } from './hardware.ts';
 import { machineScreenRoutes } from './screen.ts';
 
 const kinds = [
   machineCoreRoutes,
+  machineHardwareRoutes,
   machineApplianceRoutes,
   machineBackupRoutes,
   machineScreenRoutes,
