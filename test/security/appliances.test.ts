@@ -25,7 +25,7 @@ import { parseXl } from '../../src/images/appliances/xl-syntax.ts';
 import { readXml } from '../../src/images/appliances/xml.ts';
 import { isIsleError } from '../../src/lib/errors.ts';
 import { writeTestDisk } from '../fixtures/appliances/disks.ts';
-import { virtualBoxOvf, vmwareOvf, writeOvaFile } from '../fixtures/appliances/ovf.ts';
+import { virtualBoxOvf, vmwareOvf } from '../fixtures/appliances/ovf.ts';
 import { samples } from '../fixtures/appliances/samples.ts';
 import { vmxFile } from '../fixtures/appliances/vmx.ts';
 import { tarEntry, writeTar } from '../fixtures/tar-writer.ts';

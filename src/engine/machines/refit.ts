@@ -1,3 +1,4 @@
+import { failpoint } from '../../lib/failpoint.ts';
 import type { EngineContext } from '../context.ts';
 import type { MachineDisk, MachineSpec } from '../machine.ts';
 import type { MachineWork } from '../machines.ts';
@@ -28,6 +29,7 @@ export async function refitMachine(
     return {};
   }
   for (const id of disks) await ctx.disks.takeSnapshot(id, snapshot);
+  failpoint('appliance.refit.before');
   const report = await ctx.refit({
     disks: disks.map((id) => ({ path: ctx.disks.files(id).path, size: ctx.disks.get(id).size })),
     nics: networksOf(spec).flatMap(({ endpoint }) => endpoint.macAddress ?? []),
@@ -35,6 +37,7 @@ export async function refitMachine(
     onStep: (step) => work.onProgress?.(step, 0, 0),
     signal: work.signal,
   });
+  failpoint('appliance.refit.after');
   if (!report.done) for (const id of disks) await ctx.disks.revertSnapshot(id, snapshot);
   for (const id of disks) await ctx.disks.removeSnapshot(id, snapshot);
   if (!report.done) {

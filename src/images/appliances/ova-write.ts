@@ -1,7 +1,8 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { link, open, rm, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { failpoint } from '../../lib/failpoint.ts';
 import { Rollback } from '../../lib/rollback.ts';
 import { blockSize, bytesOf, emptyEntry } from '../../lib/tar/entry.ts';
 import { formatHeader } from '../../lib/tar/header.ts';
@@ -38,12 +39,13 @@ export async function writeOva(
     await using output = await open(part, 'wx', 0o600);
     await writeMembers(output, base, ovfDescriptor(machine, files), files, options);
     await output.sync();
-    await rename(part, target);
+    failpoint('appliance.write.before');
+    await link(part, target);
+    failpoint('appliance.write.after');
   } catch (error) {
     throw explain(error, basename(target), target);
   }
   await syncDirectory(dirname(target));
-  undo.keep();
 }
 
 async function diskOf(
