@@ -32,10 +32,12 @@ export const command = defineCommand({
   ],
   flags: createFlags,
   args: [0, 1],
-  async run(context, { args, flags }) {
+  async run(context, { args, flags, given }) {
     const name = nameOf(args[0], flags.name);
-    if (flags.import !== undefined && flags.import !== '')
+    if (flags.import !== undefined && flags.import !== '') {
+      refuseHardware(given);
       return await bringIn(context, flags.import, name, flags);
+    }
     if (flags.import === '' && flags.disk.length === 0 && !flags.image)
       throw new Failure(
         '--import boots what is on a disk: say --disk path=FILE, or --import FILE for an export',
@@ -65,6 +67,19 @@ function nameOf(positional: string | undefined, flag: string | undefined): strin
   if (positional !== undefined && flag !== undefined && positional !== flag)
     throw new Failure(`the name is said twice: ${positional} and --name ${flag}`);
   return positional ?? flag;
+}
+
+/** Flags that go with an export, which brings its hardware along. */
+const withExport = new Set([
+  ...['import', 'name', 'quiet', 'no-start', 'autoconsole', 'noautoconsole', 'wait', 'connect', 'check', 'debug'],
+]);
+
+function refuseHardware(given: ReadonlySet<string>): void {
+  const wrong = [...given].find((name) => !withExport.has(name));
+  if (wrong !== undefined)
+    throw new Failure(`--${wrong} does not go with --import FILE, which brings its hardware along`, {
+      hint: 'change it afterwards: --no-start, then isle vm edit',
+    });
 }
 
 /** What `isle vm import` does. */
