@@ -1,3 +1,4 @@
+import type { MachineEndpoint } from './machine.ts';
 import type { Store, Table } from '../lib/table.ts';
 
 /**
@@ -16,7 +17,22 @@ export type Intent =
   /** A machine is being copied to a repository. */
   | { kind: 'backup'; id: string; repository: string; backup: string }
   /** Stopped to be restored, and to be started again. */
-  | { kind: 'restore'; id: string };
+  | { kind: 'restore'; id: string }
+  /** Of a virtual machine: some of its disks may have it, some not. */
+  | { kind: 'machine-snapshot'; id: string; name: string; work: 'take' | 'remove' }
+  /**
+   * A virtual machine goes back to a snapshot: `then` stays off, boots, or continues from its memory. `before`: some of its disks
+   * may have gone back; `reverted`: all of them and the record have.
+   */
+  | {
+      kind: 'machine-revert';
+      id: string;
+      name: string;
+      then: 'off' | 'boot' | 'continue';
+      disks: 'before' | 'reverted';
+    }
+  /** Its memory is being written; with the file it ends. */
+  | { kind: 'machine-save'; id: string; endpoints: MachineEndpoint[] };
 
 export class Intents {
   #table: Table<Intent>;
@@ -31,6 +47,10 @@ export class Intents {
 
   done(kind: Intent['kind'], id: string): void {
     this.#table.delete(`${kind}:${id}`);
+  }
+
+  get<K extends Intent['kind']>(kind: K, id: string): Extract<Intent, { kind: K }> | undefined {
+    return this.#table.get(`${kind}:${id}`) as Extract<Intent, { kind: K }> | undefined;
   }
 
   has(kind: Intent['kind'], id: string): boolean {

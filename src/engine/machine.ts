@@ -48,6 +48,8 @@ export interface MachineSpec {
   uuid: string;
   /** What was kept by {@link Machines.save} and is continued at the next start. */
   saved?: boolean;
+  /** What the saved memory belongs to. */
+  savedWith?: MachineMoment;
   snapshots: MachineSnapshot[];
   /** The snapshot that the disks stand on now. */
   currentSnapshot?: string;
@@ -61,7 +63,26 @@ export interface MachineSnapshot {
   parent?: string;
   memory: boolean;
   /** Hardware as it was: a revert with memory needs the same, any revert goes back to it. */
-  hardware: Omit<MachineSpec, 'snapshots' | 'currentSnapshot' | 'saved'>;
+  hardware: MachineHardwareSpec;
+  /** Of one with memory. */
+  endpoints?: MachineEndpoint[];
+}
+
+/** A machine without what has happened to it. */
+export type MachineHardwareSpec = Omit<MachineSpec, 'snapshots' | 'currentSnapshot' | 'saved' | 'savedWith'>;
+
+/** What a guest that goes on from its memory believes to have. */
+export interface MachineMoment {
+  hardware: MachineHardwareSpec;
+  endpoints: MachineEndpoint[];
+}
+
+export interface MachineEndpoint {
+  /** Name of the network. */
+  network: string;
+  macAddress: string;
+  ipv4?: string;
+  ipv6?: string;
 }
 
 /** Controllers of other hypervisors that QEMU emulates: a guest of theirs boots on what it has drivers for. */
@@ -101,6 +122,8 @@ export interface CloudInit {
   networkConfig?: string;
   /** Changes with every clone, so that cloud-init runs again. */
   instanceId: string;
+  /** Of a clone: cloud-init makes a machine-id once, instead of that of the source. */
+  freshMachineId?: boolean;
 }
 
 /** What the runtime is given beside the workload: everything found and prepared on the host. */
@@ -123,8 +146,8 @@ export interface MachineControl {
   reboot(id: string): Promise<void>;
   /** As the reset button. */
   reset(id: string): Promise<void>;
-  /** Writes memory and devices to `path` and ends QEMU. */
-  save(id: string, path: string): Promise<void>;
+  /** Writes memory and devices to `path` and ends QEMU. Tells the hardware that it had. */
+  save(id: string, path: string): Promise<{ hardware: MachineHardwareSpec }>;
   info(id: string): Promise<MachineInfo>;
 
   plugDisk(id: string, disk: MachineDisk, files: { path: string; chain: string[] }): Promise<void>;
@@ -142,13 +165,13 @@ export interface MachineControl {
 
   /**
    * All disks (and the NVRAM) at one moment, as internal snapshots of their qcow2 files; with memory the guest can be
-   * continued from it. `pausedMs`: how long it stood still.
+   * continued from it. `pausedMs`: how long it stood still; `hardware`: what it had.
    */
   takeSnapshot(
     id: string,
     name: string,
     options: { memory: boolean; quiesce: boolean },
-  ): Promise<{ pausedMs: number }>;
+  ): Promise<{ pausedMs: number; hardware: MachineHardwareSpec }>;
   revertSnapshot(id: string, name: string): Promise<void>;
   removeSnapshot(id: string, name: string): Promise<void>;
 

@@ -139,6 +139,8 @@ export interface EndpointSpec {
   links?: string[];
   driverOptions?: Record<string, string>;
   gwPriority?: number;
+  /** The addresses are those that it had: wanted also where nobody may ask for one, and done without when somebody has them. */
+  returning?: boolean;
 }
 
 /** Everything `docker create` says. Kept as asked, so that inspect shows what the user wrote. */

@@ -49,6 +49,10 @@ export const catalogue = {
 
   // --- engine: virtual machines
   noSuchMachine: [404, 'No such virtual machine: {id}{hint}'],
+  noSuchMachineSnapshot: [
+    404,
+    'the machine "{id}" has no snapshot "{name}": see "isle vm snapshot-list {id}"',
+  ],
   notForMachines: [409, 'cannot {what} "{name}": it is a virtual machine, {why}'],
 
   // --- images

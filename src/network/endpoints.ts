@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { EndpointSpec } from '../engine/model.ts';
-import { isleError } from '../lib/errors.ts';
+import { isIsleError, isleError } from '../lib/errors.ts';
 import { newId, shortId } from '../lib/ids.ts';
 import { formatAddress, parseAddress } from '../lib/address.ts';
 import { isLinkName } from './bridge-options.ts';
@@ -27,7 +27,8 @@ export function checkEndpointSpec(network: LiveNetwork, spec: EndpointSpec): voi
   const wantsAddress = Boolean(spec.ipv4Address || spec.ipv6Address);
   if (driver !== 'bridge' && (wantsAddress || spec.macAddress))
     refuse(`network ${name} has no addresses of its own to ask for`);
-  if (builtIn && wantsAddress) refuse('user specified IP address is supported on user defined networks only');
+  if (builtIn && wantsAddress && !spec.returning)
+    refuse('user specified IP address is supported on user defined networks only');
   if (builtIn && (spec.aliases?.length ?? 0) > 0)
     refuse('network-scoped aliases are only supported for user-defined networks');
   if (spec.linkLocalIps?.length)
@@ -64,10 +65,10 @@ export function allocateEndpoint(
     spec.driverOptions?.[ifnameOption] ?? freeInterface(network.options.interfacePrefix, own.taken);
   if (own.taken.some((other) => other.interfaceName === interfaceName))
     refuse(`the container has an interface named ${interfaceName} already`);
-  const ipv4 = prepared ? prepared.ipv4 : takeAddress(network, network.ipv4, spec.ipv4Address);
+  const ipv4 = prepared ? prepared.ipv4 : takeAgain(network, network.ipv4, spec.ipv4Address, spec);
   let ipv6: string | undefined;
   try {
-    ipv6 = prepared ? prepared.ipv6 : takeAddress(network, network.ipv6, spec.ipv6Address);
+    ipv6 = prepared ? prepared.ipv6 : takeAgain(network, network.ipv6, spec.ipv6Address, spec);
   } catch (error) {
     if (ipv4) network.ipv4?.release(ipv4);
     throw error;
@@ -164,6 +165,21 @@ export function targetEndpoint(endpoints: readonly StoredEndpoint[]): StoredEndp
 export function targetOf(endpoints: readonly StoredEndpoint[]): PodTarget | undefined {
   const outward = targetEndpoint(endpoints);
   return outward && { ipv4: outward.ipv4?.address, ipv6: outward.ipv6?.address };
+}
+
+/** One that it had is not insisted on: its guest asks for another when it finds that it is not there. */
+function takeAgain(
+  network: LiveNetwork,
+  addresses: Addresses | undefined,
+  wanted: string | undefined,
+  { returning }: EndpointSpec,
+): string | undefined {
+  try {
+    return takeAddress(network, addresses, wanted);
+  } catch (error) {
+    if (!returning || !isIsleError(error)) throw error;
+    return addresses?.allocate();
+  }
 }
 
 function takeAddress(

@@ -111,3 +111,16 @@ export interface MachineRunning {
   Guest?: { Hostname?: string; Os?: string; Addresses: { Interface: string; Address: string }[] };
   Disks: { Target: string; ReadBytes: number; WrittenBytes: number }[];
 }
+
+/** Of `/isle/v1/machines/{id}/snapshots`. */
+export interface MachineSnapshotBody {
+  Name: string;
+  Comment: string;
+  CreatedAt: string;
+  Parent?: string;
+  /** The guest can go on from it. */
+  Memory: boolean;
+  Current: boolean;
+  /** Targets. */
+  Disks: string[];
+}

@@ -214,6 +214,51 @@ export const machineCommands: Readonly<Record<string, Entry>> = {
     group,
     load: () => import('../commands/vm-detach-interface.ts'),
   },
+  'vm snapshot-create': {
+    summary: 'Keep a machine as it is, under the next free name',
+    group,
+    load: () => import('../commands/vm-snapshot-create.ts'),
+  },
+  'vm snapshot-create-as': {
+    summary: 'Keep a machine as it is, with or without its memory',
+    group,
+    load: () => import('../commands/vm-snapshot-create-as.ts'),
+  },
+  'vm snapshot-list': {
+    summary: 'List the snapshots of a machine',
+    group,
+    load: () => import('../commands/vm-snapshot-list.ts'),
+  },
+  'vm snapshot-info': {
+    summary: 'Show a snapshot of a machine',
+    group,
+    load: () => import('../commands/vm-snapshot-info.ts'),
+  },
+  'vm snapshot-revert': {
+    summary: 'Make a machine what it was',
+    group,
+    load: () => import('../commands/vm-snapshot-revert.ts'),
+  },
+  'vm snapshot-delete': {
+    summary: 'Remove snapshots of a machine',
+    group,
+    load: () => import('../commands/vm-snapshot-delete.ts'),
+  },
+  'vm clone': {
+    summary: 'Make a machine from another one, or from a snapshot of it',
+    group,
+    load: () => import('../commands/vm-clone.ts'),
+  },
+  'vm save': {
+    summary: 'Keep the memory of machines on the disk and end them',
+    group,
+    load: () => import('../commands/vm-save.ts'),
+  },
+  'vm managedsave-remove': {
+    summary: 'Forget the memory that was saved',
+    group,
+    load: () => import('../commands/vm-managedsave-remove.ts'),
+  },
 };
 
 /** Other words of virsh's, Incus's and Docker's for the same. */
@@ -253,4 +298,10 @@ export const machineAliases: Readonly<Record<string, string>> = {
   'vm port': 'port',
   'vm update': 'update',
   'vm inspect': 'container inspect',
+  'vm managedsave': 'vm save',
+  'vm snapshot-remove': 'vm snapshot-delete',
+  'vm snapshot-rm': 'vm snapshot-delete',
+  'vm snapshot-ls': 'vm snapshot-list',
+  'vm snapshot-restore': 'vm snapshot-revert',
+  'vm copy': 'vm clone',
 };

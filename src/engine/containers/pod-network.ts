@@ -3,6 +3,7 @@ import { failpoint } from '../../lib/failpoint.ts';
 import type { Rollback } from '../../lib/rollback.ts';
 import type { AttachRequest, Attachment } from '../../network/network.ts';
 import type { EngineContext } from '../context.ts';
+import { continuationOf, returningEndpoint } from '../machines/moment.ts';
 import type { ContainerSpec } from '../model.ts';
 import type { ContainerRecord } from './record.ts';
 import { isRunning } from './records.ts';
@@ -84,7 +85,7 @@ function attachRequestOf(ctx: EngineContext, record: ContainerRecord): AttachReq
     name: record.name,
     hostname: record.hostname,
     domainname: spec.domainname,
-    networks: networksOf(spec),
+    networks: networksAgain(ctx, record),
     ports: spec.portBindings,
     exposedPorts: record.exposedPorts,
     publishAllPorts: spec.publishAllPorts,
@@ -95,6 +96,15 @@ function attachRequestOf(ctx: EngineContext, record: ContainerRecord): AttachReq
     sysctls: spec.sysctls,
     ownUser: ownsUser(ctx, record),
   };
+}
+
+/** A guest that goes on from its memory has the addresses that it knows. */
+function networksAgain(ctx: EngineContext, record: ContainerRecord): AttachRequest['networks'] {
+  const had = continuationOf(ctx, record, '')?.endpoints ?? [];
+  return networksOf(record.spec).map(({ network, endpoint }) => ({
+    network,
+    endpoint: returningEndpoint(ctx.network.get(network).name, endpoint, had),
+  }));
 }
 
 /** What joins another's processes is in that one's user namespace; a guest's network is the monitor's, not the guest's. */

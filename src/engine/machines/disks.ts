@@ -145,7 +145,7 @@ export function refuseOwnedDisk(ctx: EngineContext, machine: string, diskId: str
 }
 
 /** `web-vda`, and a number when that is taken: people name it when the machine is gone. */
-function newDiskId(ctx: EngineContext, { name }: { name: string }, target: string): string {
+export function newDiskId(ctx: EngineContext, { name }: { name: string }, target: string): string {
   const base = `${name.slice(0, 100)}-${target}`;
   const taken = new Set(ctx.disks.list().map(({ id }) => id));
   for (let number = 1; ; number++) {
@@ -165,9 +165,9 @@ export function refuseWithClones(
     .list()
     .filter(({ id, base }) => base !== undefined && own.has(base) && !own.has(id));
   if (standing.length === 0) return;
-  const names = standing.map(({ id }) => userOf(ctx, id));
+  const names = [...new Set(standing.map(({ id }) => userOf(ctx, id)))];
   throw isleError('conflict', {
-    message: `cannot remove the disks of "${machine.name}": ${[...new Set(names)].join(', ')} stand${names.length === 1 ? 's' : ''} on them; remove ${names.length === 1 ? 'that' : 'those'} first, or keep the disks`,
+    message: `cannot remove the disks of "${machine.name}": ${names.join(', ')} stand${names.length === 1 ? 's' : ''} on them; remove ${names.length === 1 ? 'that' : 'those'} first, or keep the disks`,
   });
 }
 

@@ -2,7 +2,9 @@ import { mkdir } from 'node:fs/promises';
 import { machineDirOf, stateDirOf } from '../containers/paths.ts';
 import type { Attachment } from '../../network/network.ts';
 import type { EngineContext } from '../context.ts';
-import type { MachineHardware } from '../machine.ts';
+import type { MachineHardware, MachineSpec } from '../machine.ts';
+import { continuationOf } from './moment.ts';
+import { refuseHalfReverted } from './snapshots/take.ts';
 import { refuseOwnedDisk } from './disks.ts';
 import type { MachineRecord } from './record.ts';
 import { savedPathOf } from './saved.ts';
@@ -19,7 +21,10 @@ export async function prepareMachine(
   attachment: Attachment | undefined,
 ): Promise<MachineHardware> {
   const { id, spec } = record;
-  const { machine } = spec;
+  refuseHalfReverted(ctx, record);
+  // What goes on from a memory has the hardware that it had then.
+  const from = continuationOf(ctx, record, savedPathOf(ctx, id));
+  const machine: MachineSpec = from ? { snapshots: spec.machine.snapshots, ...from.hardware } : spec.machine;
   const directory = machineDirOf(ctx, id);
   // A damaged data root may have lost it.
   await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -41,6 +46,6 @@ export async function prepareMachine(
     directory,
     disks,
     ...(machine.cloudInit && { seed: await makeSeed(ctx, id, machine.cloudInit, attachment) }),
-    ...(machine.saved && { restoreFrom: { path: savedPathOf(ctx, id) } }),
+    ...(from && { restoreFrom: from.restoreFrom }),
   };
 }

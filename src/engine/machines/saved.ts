@@ -49,6 +49,11 @@ export async function recoverSaved(
   else await rm(path, { force: true });
 }
 
+/** What the disks know nothing of any more. */
+export async function dropSavedFile(ctx: Pick<EngineContext, 'dataRoot'>, id: string): Promise<void> {
+  await rm(savedPathOf(ctx, id), { force: true });
+}
+
 export async function discardSaved(ctx: EngineContext, reference: string): Promise<void> {
   const { id } = findMachine(ctx, reference);
   await ctx.queue.run(id, async () => {
@@ -58,7 +63,7 @@ export async function discardSaved(ctx: EngineContext, reference: string): Promi
     if (isRunning(record.state))
       throw isleError('conflict', { message: `the machine "${record.name}" runs: what was saved is in use` });
     ctx.store.transaction(() => {
-      changeMachine(ctx, id, (machine) => ({ ...machine, saved: undefined }));
+      changeMachine(ctx, id, (machine) => ({ ...machine, saved: undefined, savedWith: undefined }));
       publishContainer(ctx, record, 'discard-saved');
     });
     await rm(savedPathOf(ctx, id), { force: true });

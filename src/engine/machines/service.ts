@@ -18,14 +18,17 @@ import type {
 } from '../machines.ts';
 import { ApplianceService } from './appliances.ts';
 import { BackupService } from './backups/service.ts';
+import { cloneMachine } from './clone/clone.ts';
 import { createMachine } from './create.ts';
 import { editMachine } from './edit.ts';
 import { HardwareService } from './hardware.ts';
 import { migrateMachine, type MigrateOptions } from './migrate.ts';
 import { powerMachine } from './power.ts';
 import { allMachines, controlAny, findMachine, type MachineRecord } from './record.ts';
+import { saveMachine } from './save.ts';
 import { discardSaved } from './saved.ts';
 import { Screens } from './screen.ts';
+import { MachineSnapshotService } from './snapshots/service.ts';
 import { StorageService } from './storage.ts';
 import { type DiskUsage, diskUsage } from './usage.ts';
 
@@ -44,7 +47,7 @@ export class MachineService implements Machines {
     this.#screens = new Screens(ctx);
     this.hardware = new HardwareService(ctx);
     this.storage = new StorageService(ctx);
-    this.snapshots = refusing('snapshots of virtual machines');
+    this.snapshots = new MachineSnapshotService(ctx);
     this.backups = new BackupService(ctx);
     this.appliances = new ApplianceService(ctx);
   }
@@ -87,8 +90,8 @@ export class MachineService implements Machines {
     return powerMachine(this.#ctx, id, 'reset');
   }
 
-  save(_id: string): Promise<void> {
-    return refuse('saving the memory of virtual machines');
+  save(id: string): Promise<void> {
+    return saveMachine(this.#ctx, id);
   }
 
   discardSaved(id: string): Promise<void> {
@@ -104,8 +107,8 @@ export class MachineService implements Machines {
     return removeContainer(this.#ctx, id, { force: options.force, volumes: options.disks });
   }
 
-  clone(_id: string, _options: MachineCloneOptions): Promise<{ id: string; warnings: string[] }> {
-    return refuse('clones of virtual machines');
+  clone(id: string, options: MachineCloneOptions): Promise<{ id: string; warnings: string[] }> {
+    return cloneMachine(this.#ctx, id, options);
   }
 
   migrate(id: string, options: MigrateOptions): Promise<{ pausedMs: number; qemuVersion: string }> {

@@ -14,7 +14,9 @@ import { zeroTime } from '../model.ts';
 import { recoverBackup } from '../machines/backups/recover.ts';
 import { isMachine } from '../machines/record.ts';
 import { recoverMachines } from '../machines/recover.ts';
+import { recoverSaves } from '../machines/save.ts';
 import { recoverSaved } from '../machines/saved.ts';
+import { recoverSnapshots } from '../machines/snapshots/recover.ts';
 import { imageRootsOf, unmountImages } from '../mounts/images.ts';
 import type { Exit, Recovered, Runtime } from '../runtime.ts';
 import { runningPods } from '../pods.ts';
@@ -39,6 +41,8 @@ export async function recover(ctx: EngineContext): Promise<void> {
   await Promise.all([undoIntents(ctx), ...found.map(({ record, state }) => settleEnded(ctx, record, state))]);
   const strangers = await idleWorkloads(ctx);
   for (const { kind, id } of ctx.intents.all()) if (kind === 'restore') comeUpAgain(ctx, id);
+  await recoverSaves(ctx);
+  recoverSnapshots(ctx);
   ctx.background.run('sweeping leftovers', () => sweepUnknown(ctx, strangers));
   comeBack(ctx, new Set(up.map(({ id }) => id)));
 }
@@ -133,6 +137,9 @@ async function undoIntents(ctx: EngineContext): Promise<void> {
         case 'backup':
           return recoverBackup(ctx, intent);
         case 'restore':
+        case 'machine-snapshot':
+        case 'machine-revert':
+        case 'machine-save':
           return; // when it is known what still runs
         case 'start':
           return; // settled with its container

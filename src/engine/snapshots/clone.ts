@@ -83,12 +83,12 @@ async function copyRoot(
 }
 
 /** A port of the host belongs to one container: the clone could not start beside its source. */
-function refuseTakenPorts(record: ContainerRecord): void {
+export function refuseTakenPorts(record: ContainerRecord): void {
   const taken = record.spec.portBindings.filter(({ hostPort }) => hostPort !== 0);
   if (taken.length === 0) return;
   const ports = [...new Set(taken.map(({ hostPort, protocol }) => `${hostPort}/${protocol}`))].join(', ');
   throw isleError('conflict', {
-    message: `container ${titleOf(record)} publishes ${ports} on the host, which only one container can have: clone it without its published ports (--no-ports)`,
+    message: `${record.spec.machine ? 'machine' : 'container'} ${titleOf(record)} publishes ${ports} on the host, which only one can have: clone it without its published ports (--no-ports)`,
   });
 }
 
@@ -131,7 +131,7 @@ function hostnameOf(source: ContainerRecord, id: string, name: string): string {
   return spec.hostname !== '' && own ? name : shortId(id);
 }
 
-function specOf(
+export function specOf(
   spec: ContainerSpec,
   { hostname, ports }: { hostname: string; ports: boolean },
 ): ContainerSpec {

@@ -24,7 +24,7 @@ export function machineControl(host: MachineHost, running: (id: string) => Promi
       const machine = await running(id);
       await machine.save({ ending: 'its memory was saved' });
       try {
-        await saveMemory(machine, path);
+        return await saveMemory(machine, path);
       } catch (error) {
         await machine.save({ ending: undefined });
         throw error;

@@ -153,7 +153,7 @@ export function cloneFull(shelf: Shelf, id: string, source: string, snapshot?: s
       alone && snapshot === undefined && (format === 'raw' || readQcow2Header(from).snapshots.length === 0);
     if (!whole || record.owner !== undefined || !(await reflink(from, target)))
       await convert({
-        from: shelf.node(source, name),
+        from: { ...shelf.node(source, name), shared: snapshot !== undefined },
         to: target,
         format,
         size: shelf.sizeOf(source),

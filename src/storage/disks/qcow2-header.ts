@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { maxDiskSize } from './names.ts';
 
 export interface Qcow2Header {
@@ -14,7 +14,8 @@ export interface Qcow2Header {
  * https://www.qemu.org/docs/master/interop/qcow2.html
  */
 export function readQcow2Header(path: string): Qcow2Header {
-  const file = openSync(path, 'r');
+  // Where a monitor can write there may be anything by now; nothing of it is waited for.
+  const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const head = read(file, 0, 72);
     if (head.length < 72 || head.toString('latin1', 0, 4) !== 'QFI\xfb') return { size: 0, snapshots: [] };

@@ -12,6 +12,8 @@ export interface ImageNode {
   /** Under which name it is seen; files that name each other keep theirs. */
   inside?: string;
   backing?: ImageNode;
+  /** Also while a machine writes it: of what is read nothing may change, as in a snapshot. */
+  shared?: boolean;
 }
 
 export interface QemuImgOptions {
@@ -54,6 +56,7 @@ export function nameImage(node: ImageNode): { argument: string; files: ConfinedF
     return {
       driver: one.driver,
       'read-only': one.write !== true,
+      ...(one.shared && { 'force-share': true }),
       file: { driver: 'file', filename: inside, 'read-only': one.write !== true },
       ...(one.driver === 'qcow2' && { backing: one.backing ? describe(one.backing) : null }),
     };

@@ -38,8 +38,12 @@ function networks(links: readonly SeedLink[]) {
   return { version: 2, ethernets: Object.fromEntries(ethernets) };
 }
 
+/** In a virtual machine systemd makes it of the firmware's UUID, which a clone has its own of: machine-id(5). */
+const newMachineId =
+  'rm -f /etc/machine-id && systemd-machine-id-setup; if [ -e /var/lib/dbus/machine-id ]; then ln -sf /etc/machine-id /var/lib/dbus/machine-id; fi';
+
 /** `password` and `chpasswd.list` take hashes: https://docs.cloud-init.io/en/latest/reference/modules.html#set-passwords. */
-function cloudConfig({ hostname, sshKeys, user, passwordHash, root }: CloudInit) {
+function cloudConfig({ hostname, sshKeys, user, passwordHash, root, freshMachineId }: CloudInit) {
   const passwords = [
     ...(root?.passwordHash === undefined ? [] : [`root:${root.passwordHash}`]),
     ...(user === undefined || passwordHash === undefined ? [] : [`${user}:${passwordHash}`]),
@@ -49,6 +53,9 @@ function cloudConfig({ hostname, sshKeys, user, passwordHash, root }: CloudInit)
     ...(root && root.sshKeys.length > 0 ? [{ name: 'root', ssh_authorized_keys: root.sshKeys }] : []),
   ];
   return {
+    ...(freshMachineId && {
+      bootcmd: [['cloud-init-per', 'instance', 'isle-machine-id', 'sh', '-c', newMachineId]],
+    }),
     ...(hostname !== undefined && { hostname }),
     ...(user === undefined && sshKeys.length > 0 && { ssh_authorized_keys: sshKeys }),
     ...(user === undefined && passwordHash !== undefined && { password: passwordHash }),

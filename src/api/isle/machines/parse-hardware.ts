@@ -4,7 +4,7 @@ import type { Fields } from '../../http/fields.ts';
 import { refuseUnknown } from './unknown-fields.ts';
 
 export type ParsedHardware = {
-  [K in keyof Omit<MachineSpec, 'disks' | 'snapshots' | 'currentSnapshot' | 'saved'>]:
+  [K in keyof Omit<MachineSpec, 'disks' | 'snapshots' | 'currentSnapshot' | 'saved' | 'savedWith'>]:
     | MachineSpec[K]
     | undefined;
 };

@@ -5,6 +5,7 @@ import { machineBackupRoutes } from './backups.ts';
 import { machineCoreRoutes } from './core.ts';
 import { machineHardwareRoutes } from './hardware.ts';
 import { machineScreenRoutes } from './screen.ts';
+import { machineSnapshotRoutes } from './snapshots.ts';
 
 const kinds = [
   machineCoreRoutes,
@@ -12,6 +13,7 @@ const kinds = [
   machineApplianceRoutes,
   machineBackupRoutes,
   machineScreenRoutes,
+  machineSnapshotRoutes,
 ] satisfies ((engine: Engine) => Route[])[];
 
 /** `/isle/v1/machines…`: one line for each thing that machines can do, its routes in a file of their own. */

@@ -157,12 +157,12 @@ async function planMove(live: LiveMachine, qmp: Qmp, { target, path, chain }: Ov
 }
 
 function blockNodes(
-  { target, discard }: MachineDisk,
+  { target, discard, readOnly }: MachineDisk,
   cache: object,
   path: string,
   chain: string[],
 ): object[] {
-  const shared = { cache, discard: discard ? 'unmap' : 'ignore' };
+  const shared = { cache, discard: discard ? 'unmap' : 'ignore', 'read-only': readOnly };
   return [
     { driver: 'file', 'node-name': `file-${target}`, filename: path, ...shared },
     {

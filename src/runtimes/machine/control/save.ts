@@ -4,7 +4,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { MachineHardware } from '../../../engine/machine.ts';
+import type { MachineHardware, MachineSpec } from '../../../engine/machine.ts';
 import { closeFd, O_PATH, openIn } from '../../../host/paths.ts';
 import type { Qmp } from '../../../host/qmp/qmp.ts';
 import { socketPath } from '../../../host/socket-path.ts';
@@ -21,11 +21,12 @@ import { revertSnapshot } from './snapshots.ts';
 const patience = 60_000;
 
 /**
- * Writes memory and devices to `path` and ends QEMU. Whatever fails leaves a guest that goes on, and no file. Throws
+ * Writes memory and devices to `path` and ends QEMU; tells the hardware that it had. Whatever fails leaves a guest that goes on, and no file. Throws
  * `conflict` for hardware whose state is outside of the machine.
  */
-export async function saveMemory(live: LiveMachine, path: string): Promise<void> {
-  refuseImmovable(live.hardware.spec);
+export async function saveMemory(live: LiveMachine, path: string): Promise<{ hardware: MachineSpec }> {
+  const hardware = live.hardware.spec;
+  refuseImmovable(hardware);
   const qmp = await live.ownQmp();
   await using undo = new Rollback();
   undo.add('connection', () => qmp.close());
@@ -37,6 +38,7 @@ export async function saveMemory(live: LiveMachine, path: string): Promise<void>
   undo.keep();
   await quit(qmp);
   qmp.close();
+  return { hardware };
 }
 
 /** Lets a guest go on that stands still only because somebody meant to save it: after a failure, or the end of a daemon. */

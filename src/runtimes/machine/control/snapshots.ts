@@ -1,3 +1,4 @@
+import type { MachineSpec } from '../../../engine/machine.ts';
 import type { Qmp } from '../../../host/qmp/qmp.ts';
 import { isleError } from '../../../lib/errors.ts';
 import { newId } from '../../../lib/ids.ts';
@@ -15,19 +16,20 @@ import { snapshotNodes, snapshotsOf, tablePatience } from './snapshot-nodes.ts';
 export async function takeSnapshot(
   live: LiveMachine,
   name: string,
-  { memory, quiesce }: { memory: boolean; quiesce: boolean },
-): Promise<{ pausedMs: number }> {
-  const nodes = snapshotNodes(live.hardware.spec);
+  options: { memory: boolean; quiesce: boolean },
+): Promise<{ pausedMs: number; hardware: MachineSpec }> {
+  const hardware = live.hardware.spec;
+  const nodes = snapshotNodes(hardware);
   const qmp = await live.ownQmp();
   try {
     await refuseTaken(qmp, nodes, name);
-    if (!memory) return await takeDisks(live, qmp, nodes, { name, quiesce });
-    if (quiesce)
+    if (!options.memory) return { ...(await takeDisks(live, qmp, nodes, { name, ...options })), hardware };
+    if (options.quiesce)
       throw isleError('invalidParameter', {
         message: 'a snapshot with memory needs no quiescing: what the guest has not written yet is in it',
       });
-    refuseImmovable(live.hardware.spec);
-    return await takeAll(qmp, nodes, name);
+    refuseImmovable(hardware);
+    return { ...(await takeAll(qmp, nodes, name)), hardware };
   } finally {
     qmp.close();
   }
