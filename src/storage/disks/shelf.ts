@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isleError, messageOf } from '../../lib/errors.ts';
@@ -199,7 +199,8 @@ export class Shelf {
     const gone = join(this.root, `${goingPrefix}${id}`);
     await rm(gone, { recursive: true, force: true });
     failpoint('disk.remove.before');
-    await rename(this.directory(id), gone);
+    // In one step: whoever lists the disks reads the files of those that are there.
+    renameSync(this.directory(id), gone);
     this.#records.delete(id);
     failpoint('disk.remove.after');
     await rm(gone, { recursive: true, force: true });

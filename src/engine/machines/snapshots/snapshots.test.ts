@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import type { FakeDisks } from '../../../../test/fixtures/fake-disks.ts';
 import { type FakeEngine, fakeEngine, withMachines } from '../../../../test/fixtures/fake-engine.ts';
 import { diskRequest, machineRequest } from '../../../../test/fixtures/machine-request.ts';
@@ -263,4 +264,6 @@ test('with real files: the disks hold what they held, and the NVRAM, too', async
   assert.ok(holds(join(fake.options.dataRoot, 'machines', then, 'nvram.qcow2'), 1));
   await machines.snapshots.remove('deb', 'a');
   assert.deepEqual(disks.get('deb-vda').snapshots, []);
+  await machines.remove('now', { force: true, disks: true });
+  while (disks.list().some((disk) => disk.id.startsWith('now-'))) await setTimeout(10);
 });
