@@ -131,12 +131,3 @@ export class MachineService implements Machines {
 async function refuse(what: string): Promise<never> {
   throw isleError('notImplemented', { what });
 }
-
-/** Every call of it is refused. */
-function refusing<T extends object>(what: string): T {
-  return new Proxy({} as T, {
-    get: () => () => {
-      throw isleError('notImplemented', { what });
-    },
-  });
-}
