@@ -16,6 +16,8 @@ export type Intent =
   | { kind: 'hold'; id: string }
   /** A machine is being copied to a repository. */
   | { kind: 'backup'; id: string; repository: string; backup: string }
+  /** Backups of a machine (which need not be here) are being removed from a repository. */
+  | { kind: 'backup-removal'; id: string; repository: string }
   /** Stopped to be restored, and to be started again. */
   | { kind: 'restore'; id: string }
   /** Of a virtual machine: some of its disks may have it, some not. */

@@ -11,7 +11,7 @@ import { startHelpers } from '../containers/helpers.ts';
 import { watchExit } from '../containers/exit.ts';
 import type { EngineContext } from '../context.ts';
 import { zeroTime } from '../model.ts';
-import { recoverBackup } from '../machines/backups/recover.ts';
+import { recoverBackup, recoverRemoval } from '../machines/backups/recover.ts';
 import { isMachine } from '../machines/record.ts';
 import { recoverMachines } from '../machines/recover.ts';
 import { recoverSaves } from '../machines/save.ts';
@@ -136,6 +136,8 @@ async function undoIntents(ctx: EngineContext): Promise<void> {
           return letGo(ctx, intent.id);
         case 'backup':
           return recoverBackup(ctx, intent);
+        case 'backup-removal':
+          return recoverRemoval(ctx, intent);
         case 'restore':
         case 'machine-snapshot':
         case 'machine-revert':

@@ -70,8 +70,8 @@ export class BackupDraft implements AsyncDisposable {
       failpoint('machine.backup.manifest.after');
       const from = directory.slice(machine.length + 1);
       await this.#repository.run({ kind: 'rename', root, directory: machine, from, to: this.id });
-      this.#kept = true;
       failpoint('machine.backup.renamed');
+      this.#kept = true;
     } catch (error) {
       throw explainFull(error, root, 'making a backup');
     }
@@ -81,8 +81,8 @@ export class BackupDraft implements AsyncDisposable {
     const { machine, directory, lock } = this.#place;
     try {
       if (this.#kept) return;
-      const name = directory.slice(machine.length + 1);
-      await this.#repository.run({ kind: 'remove', root: this.#repository.path, directory: machine, name });
+      for (const name of [directory.slice(machine.length + 1), this.id])
+        await this.#repository.run({ kind: 'remove', root: this.#repository.path, directory: machine, name });
     } finally {
       closeSync(lock);
     }

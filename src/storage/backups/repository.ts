@@ -160,9 +160,13 @@ export class BackupRepository {
 
   /**
    * A backup of `machine` that is to be written; nobody else writes or removes backups of that machine meanwhile. It counts as
-   * younger than all others of it, whatever the clock says.
+   * younger than all others of it, whatever the clock says. `announce` hears its id before anything is there.
    */
-  async begin(machine: string, files: string[]): Promise<BackupDraft> {
+  async begin(
+    machine: string,
+    files: string[],
+    announce: (id: string) => void = () => undefined,
+  ): Promise<BackupDraft> {
     const lock = await this.#lock(machine);
     try {
       await this.#sweep(machine);
@@ -170,9 +174,15 @@ export class BackupRepository {
       const at = new Date(Math.max(Date.now(), before ? Date.parse(before.createdAt) + 1 : 0));
       const id = newBackupId(at, randomBytes(4));
       const directory = `${machine}/${unfinished}${id}`;
-      failpoint('machine.backup.directory.before');
-      await this.run({ kind: 'make', root: this.path, directory, files });
-      failpoint('machine.backup.directory.after');
+      announce(id);
+      try {
+        failpoint('machine.backup.directory.before');
+        await this.run({ kind: 'make', root: this.path, directory, files });
+        failpoint('machine.backup.directory.after');
+      } catch (error) {
+        await this.#sweep(machine);
+        throw error;
+      }
       return new BackupDraft(this, { id, createdAt: at.toISOString(), machine, directory, lock });
     } catch (error) {
       closeSync(lock);
@@ -260,35 +270,20 @@ export class BackupRepository {
         });
       }
       // What stands on others goes first: a crash in between leaves nothing that stands on nothing.
-      for (const { id, machine } of gone) {
-        failpoint('machine.backup.remove.before');
-        await this.run({
-          kind: 'rename',
-          root: this.path,
-          directory: machine.id,
-          from: id,
-          to: `${unfinished}${id}`,
-        });
-        failpoint('machine.backup.remove.after');
-        await this.run({
-          kind: 'remove',
-          root: this.path,
-          directory: machine.id,
-          name: `${unfinished}${id}`,
-        });
+      try {
+        for (const { id, machine } of gone) {
+          const to = `${unfinished}${id}`;
+          failpoint('machine.backup.remove.before');
+          await this.run({ kind: 'rename', root: this.path, directory: machine.id, from: id, to });
+          failpoint('machine.backup.remove.after');
+        }
+      } finally {
+        await this.#sweep(manifest.machine.id);
       }
       return gone.map(({ id }) => id);
     } finally {
       closeSync(lock);
     }
-  }
-
-  /** One whose manifest cannot be read. What says that it stands on it goes too, with `dependents`. */
-  async removeDamaged(
-    { machine, id }: { machine: string; id: string },
-    options: { dependents: boolean },
-  ): Promise<string[]> {
-    return await this.remove({ id, machine: { id: machine } }, options);
   }
 
   async run(job: BackupJob): Promise<unknown> {

@@ -37,6 +37,16 @@ export function forgetBackups(ctx: Pick<EngineContext, 'store'>, machine: string
   if (basesOf(ctx, machine).ids.length > 0) table(ctx).put(machine, { machine, ids: [], lost: why });
 }
 
+/** They are in no repository any more: their bitmaps go with the next backup. */
+export function dropBases(
+  ctx: Pick<EngineContext, 'store'>,
+  machine: string,
+  removed: readonly string[],
+): void {
+  const bases = table(ctx).get(machine);
+  if (bases) table(ctx).put(machine, { ...bases, ids: bases.ids.filter((id) => !removed.includes(id)) });
+}
+
 /** Of machines that are gone. */
 export function sweepBases(ctx: Pick<EngineContext, 'store' | 'records'>): void {
   for (const { machine } of table(ctx).all()) if (!ctx.records.get(machine)) table(ctx).delete(machine);

@@ -30,6 +30,15 @@ export async function recoverBackup(
   ctx.intents.done('backup', id);
 }
 
+/** What was taken out of sight goes; what was not stays. */
+export async function recoverRemoval(
+  ctx: EngineContext,
+  { id, repository: path }: Extract<Intent, { kind: 'backup-removal' }>,
+): Promise<void> {
+  await settleFiles(ctx, id, path, '');
+  ctx.intents.done('backup-removal', id);
+}
+
 /** Whether it is complete. A repository that is not there now (a disk that is not plugged in) is swept by its next backup. */
 async function settleFiles(ctx: EngineContext, id: string, path: string, backup: string): Promise<boolean> {
   try {

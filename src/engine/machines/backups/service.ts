@@ -3,6 +3,7 @@ import type { BackupList, BackupRepository } from '../../../storage/backups/repo
 import { isleError } from '../../../lib/errors.ts';
 import type { EngineContext } from '../../context.ts';
 import type { BackupRecord, BackupRequest, DamagedBackup, MachineBackups } from '../../machines.ts';
+import { dropBases } from './bases.ts';
 import { recordOf } from './record.ts';
 import { bytesOf, restoreBackup, type RestoreOptions } from './restore.ts';
 import { takeBackup, type TakenBackup } from './take.ts';
@@ -59,8 +60,10 @@ export class BackupService implements MachineBackups {
     const { repository, list } = await this.#open(path);
     // One whose manifest is damaged must be possible to get rid of.
     const damaged = list.damaged.find(({ id }) => id === reference);
-    if (damaged) return { removed: await repository.removeDamaged(damaged, options) };
-    return { removed: await repository.remove(await repository.find(reference), options) };
+    const backup = damaged
+      ? { id: damaged.id, machine: { id: damaged.machine } }
+      : await repository.find(reference);
+    return { removed: await this.#remove(repository, backup, options) };
   }
 
   async prune(path: string, machine: string, { keep }: { keep: number }): Promise<{ removed: string[] }> {
@@ -74,8 +77,24 @@ export class BackupService implements MachineBackups {
     );
     const removed: string[] = [];
     for (const one of newestFirst(mine).filter(({ id }) => !stay.has(id)))
-      removed.push(...(await repository.remove(one, { dependents: false })));
+      removed.push(...(await this.#remove(repository, one, { dependents: false })));
     return { removed };
+  }
+
+  async #remove(
+    repository: BackupRepository,
+    backup: { id: string; machine: { id: string } },
+    options: { dependents: boolean },
+  ): Promise<string[]> {
+    const { id } = backup.machine;
+    this.#ctx.intents.add({ kind: 'backup-removal', id, repository: repository.path });
+    try {
+      const removed = await repository.remove(backup, options);
+      dropBases(this.#ctx, id, removed);
+      return removed;
+    } finally {
+      this.#ctx.intents.done('backup-removal', id);
+    }
   }
 
   async #open(path: string): Promise<{ repository: BackupRepository; list: BackupList }> {

@@ -2,7 +2,8 @@ import { isleError } from '../../../lib/errors.ts';
 import { Fields } from '../../../lib/json-fields.ts';
 import type { CloudInit, MachineDisk } from '../../machine.ts';
 import type { MachineRequest } from '../../machines.ts';
-import type { ContainerSpec, EndpointSpec, PortKey } from '../../model.ts';
+import type { EndpointSpec, PortKey } from '../../model.ts';
+import { plainPlace } from '../plain-place.ts';
 import type { MachineRecord } from '../record.ts';
 
 /** What of a machine is kept in a backup and makes one again, as plain JSON. Nothing of it is a place on the host. */
@@ -161,7 +162,7 @@ function parseCloudInit(it: Fields): CloudInit {
 function parseContainer(it: Fields): MachineRequest['container'] {
   const policy = it.object('restartPolicy');
   return {
-    ...plainContainer,
+    ...plainPlace(),
     tty: it.flag('tty'),
     openStdin: it.flag('openStdin'),
     hostname: it.text('hostname'),
@@ -207,51 +208,3 @@ function parseNetworks(it: Fields): Record<string, EndpointSpec> {
     ]),
   );
 }
-
-const plainContainer: MachineRequest['container'] = {
-  runtime: '',
-  env: [],
-  user: '',
-  workingDir: '',
-  tty: true,
-  openStdin: true,
-  stdinOnce: false,
-  attachStdin: false,
-  attachStdout: false,
-  attachStderr: false,
-  hostname: '',
-  domainname: '',
-  labels: {},
-  mounts: [],
-  volumesFrom: [],
-  readonlyRootfs: false,
-  networkMode: 'default',
-  networks: {},
-  exposedPorts: [],
-  portBindings: [],
-  publishAllPorts: false,
-  dns: [],
-  dnsSearch: [],
-  dnsOptions: [],
-  extraHosts: [],
-  links: [],
-  privileged: false,
-  capAdd: [],
-  capDrop: [],
-  securityOpt: [],
-  groupAdd: [],
-  devices: [],
-  deviceCgroupRules: [],
-  sysctls: {},
-  ulimits: [],
-  ipcMode: 'private',
-  pidMode: 'private',
-  utsMode: 'private',
-  usernsMode: '',
-  cgroupnsMode: 'private',
-  cgroupParent: '',
-  resources: {},
-  restartPolicy: { name: 'no', maximumRetryCount: 0 },
-  autoRemove: false,
-  logConfig: { driver: '', options: {} },
-} satisfies Omit<ContainerSpec, 'image' | 'machine'>;

@@ -1,6 +1,6 @@
 import { readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errnoOf, isleError } from '../../../lib/errors.ts';
+import { errnoOf, isleError, messageOf } from '../../../lib/errors.ts';
 import { failpoint } from '../../../lib/failpoint.ts';
 import type { BackupDraft } from '../../../storage/backups/draft.ts';
 import type { BackupFile, BackupManifest } from '../../../storage/backups/manifest.ts';
@@ -37,13 +37,17 @@ export async function takeBackup(
   const repository = await ctx.backups.open(request.repository, { make: true });
   return await ctx.queue.run(`backup:${id}`, async () => {
     const record = findMachine(ctx, id);
-    if (isRunning(record.state)) return await backUp(ctx, record, repository, request);
-    // Nobody starts, changes or removes it meanwhile.
-    return await ctx.queue.run(id, async () => {
-      const idle = findMachine(ctx, id);
-      if (isRunning(idle.state)) throw begun(idle);
-      return await backUp(ctx, idle, repository, request);
-    });
+    try {
+      if (isRunning(record.state)) return await backUp(ctx, record, repository, request);
+      // Nobody starts, changes or removes it meanwhile.
+      return await ctx.queue.run(id, async () => {
+        const idle = findMachine(ctx, id);
+        if (isRunning(idle.state)) throw begun(idle);
+        return await backUp(ctx, idle, repository, request);
+      });
+    } finally {
+      ctx.intents.done('backup', id);
+    }
   });
 }
 
@@ -77,8 +81,8 @@ async function backUp(
   await using draft = await repository.begin(
     id,
     plan.map(({ name }) => name),
+    (backup) => ctx.intents.add({ kind: 'backup', id, repository: repository.path, backup }),
   );
-  ctx.intents.add({ kind: 'backup', id, repository: repository.path, backup: draft.id });
   try {
     const { heldMs } = await copy(blocks, draft, plan, request);
     const manifest = await complete(ctx, record, { draft, plan, choice, request });
@@ -88,21 +92,26 @@ async function backUp(
       ctx.intents.done('backup', id);
       publishContainer(ctx, record, 'backup', { backup: draft.id, repository: repository.path });
     });
-    failpoint('machine.backup.recorded');
-    await dropUseless(ctx, id, blocks);
+    await tidy(ctx, id, blocks);
     return {
       ...recordOf(manifest),
       movedBytes: [...manifest.disks, ...manifest.files].reduce((sum, { bytes }) => sum + bytes, 0),
       pausedMs: heldMs,
     };
   } catch (error) {
-    // What began with the copy; the draft goes by itself.
-    if (ctx.intents.has('backup', id)) {
-      // Of one that has ended nothing is left but what its next backup takes away.
-      await blocks.removeBitmaps([draft.id]).catch(() => undefined);
-      ctx.intents.done('backup', id);
-    }
+    // What began with the copy; of a machine that has ended it goes with its next backup. The draft goes by itself.
+    await blocks.removeBitmaps([draft.id]).catch(() => undefined);
     throw error;
+  }
+}
+
+/** The backup is taken, whatever becomes of this. */
+async function tidy(ctx: EngineContext, id: string, blocks: MachineBlocks): Promise<void> {
+  try {
+    failpoint('machine.backup.recorded');
+    await dropUseless(ctx, id, blocks);
+  } catch (error) {
+    ctx.log.warn({ container: id, err: error }, `bitmaps of earlier backups: ${messageOf(error)}`);
   }
 }
 
