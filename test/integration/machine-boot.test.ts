@@ -32,11 +32,8 @@ test('a machine boots a kernel, has its disk and its network card, and powers of
     [['vda', 64 * 1024 * 1024]],
   );
   assert.equal(info.vcpus, 1);
-  const streams = await runtime.attach(workload.id);
-  streams.stdout.resume();
-  streams.stderr.resume();
-  streams.stdin!.write('poweroff -f\n');
-  const exit = await runtime.wait(workload.id);
+  await runtime.machines.shutdown(workload.id);
+  const exit = await machines.ended(workload);
   assert.deepEqual([exit.code, exit.power, exit.reason], [0, 'off', undefined]);
   await runtime.delete(workload.id);
 });
