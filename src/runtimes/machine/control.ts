@@ -3,8 +3,12 @@ import { isleError } from '../../lib/errors.ts';
 import { freeze } from './agent/freeze.ts';
 import { guestFiles } from './agent/guest-files.ts';
 import { liveBlocks } from './control/backup.ts';
+import { setVcpus } from './control/cpus.ts';
+import { limitDisk, plugDisk, resizeDisk, unplugDisk } from './control/disks.ts';
 import { machineInfo } from './control/info.ts';
 import { migrateMachine } from './control/migrate.ts';
+import { changeMedium } from './control/medium.ts';
+import { setMemory } from './control/memory.ts';
 import { pivotDisks } from './control/pivot.ts';
 import { rebootGuest, resetGuest, shutdownGuest } from './control/power.ts';
 import { saveMemory } from './control/save.ts';
@@ -34,6 +38,13 @@ export function machineControl(host: MachineHost, running: (id: string) => Promi
       const machine = await running(id);
       return await machineInfo(machine, accelerationFor(host, machine.hardware.spec));
     },
+    plugDisk: async (id, disk, files) => await plugDisk(await running(id), disk, files),
+    unplugDisk: async (id, target) => await unplugDisk(await running(id), target),
+    resizeDisk: async (id, target, size) => await resizeDisk(await running(id), target, size),
+    limitDisk: async (id, target, limits) => await limitDisk(await running(id), target, limits),
+    changeMedium: async (id, target, path) => await changeMedium(await running(id), target, path),
+    setVcpus: async (id, count) => await setVcpus(await running(id), count),
+    setMemory: async (id, bytes) => await setMemory(await running(id), bytes),
     takeSnapshot: async (id, name, options) => await takeSnapshot(await running(id), name, options),
     revertSnapshot: async (id, name) => await revertSnapshot(await running(id), name),
     removeSnapshot: async (id, name) => await removeSnapshot(await running(id), name),

@@ -25,6 +25,7 @@ import { thawForgotten } from './agent/freeze.ts';
 import { machineContainer } from './confinement.ts';
 import { settleMigration } from './control/migrate.ts';
 import { continueFrom } from './control/save.ts';
+import { limitDisks } from './control/disks.ts';
 import { machineControl } from './control.ts';
 import { mountFiles } from './exposure.ts';
 import { accelerationFor, emulatorFor } from './host.ts';
@@ -148,6 +149,7 @@ export class MachineRuntime implements Runtime {
     try {
       failpoint('machine.boot.after');
       await machine.qmp();
+      await limitDisks(machine);
       const { restoreFrom } = machine.hardware;
       if (restoreFrom) await continueFrom(machine, restoreFrom);
       // What it went on from is used up: it does not go back there.
