@@ -185,6 +185,21 @@ test('a start gives the runtime what it needs, and claims the disks', async (t) 
   await assert.rejects(fake.engine.containers.start('web'), /the disk vdb: .*there is no such file/);
 });
 
+test('a disk that the store lost keeps its machine from starting, not from going', async (t) => {
+  const fake = await engineFor(t);
+  await create(fake, 'web');
+  fake.disks.byId.clear();
+  await assert.rejects(fake.engine.containers.start('web'), {
+    code: 'conflict',
+    message: /web-vda.*not in the store any more.*isle vm detach-disk web vda/,
+  });
+  assert.deepEqual(
+    (await fake.engine.machines.disks('web')).map(({ virtual }) => virtual),
+    [0],
+  );
+  await fake.engine.machines.remove('web', { force: false, disks: true });
+});
+
 test('a guest that powers itself off stays off; one that is stopped ends well', async (t) => {
   const fake = await engineFor(t);
   const policy = { name: 'always', maximumRetryCount: 0 } as const;
@@ -292,9 +307,9 @@ test('what has no meaning for a machine is refused with the command that has', a
     [containers.export('web'), /isle vm export/],
     [containers.changes('web'), /not compared with an image/],
     [containers.update('web', { resources: { memory: 1e9 } }), /isle vm setmem/],
-    [snapshots.take('web', { comment: '' }), /isle vm snapshot create/],
-    [snapshots.restore('web', 'snap0', { restart: false }), /isle vm snapshot revert/],
-    [snapshots.remove('web', 'snap0'), /isle vm snapshot delete/],
+    [snapshots.take('web', { comment: '' }), /isle vm snapshot-create/],
+    [snapshots.restore('web', 'snap0', { restart: false }), /isle vm snapshot-revert/],
+    [snapshots.remove('web', 'snap0'), /isle vm snapshot-delete/],
     [snapshots.clone('web', { ports: false }), /isle vm clone/],
     [containers.create('cc', { ...specOf(['sh']), volumesFrom: ['web'] }), /has disks instead of volumes/],
     [

@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { isIsleError, isleError } from '../../lib/errors.ts';
 import { machineDirOf, stateDirOf } from '../containers/paths.ts';
 import type { Attachment } from '../../network/network.ts';
 import type { EngineContext } from '../context.ts';
@@ -32,9 +33,7 @@ export async function prepareMachine(
   const disks: MachineHardware['disks'] = [];
   for (const { diskId, path, target, readOnly } of machine.disks) {
     if (diskId !== undefined) {
-      refuseOwnedDisk(ctx, id, diskId);
-      ctx.disks.claim(diskId, id);
-      disks.push(ctx.disks.files(diskId));
+      disks.push(claimed(ctx, record, { diskId, target }));
     } else {
       const real = await userFile(ctx, `the disk ${target}`, path ?? '', 'disk');
       await refuseSharedFile(ctx, id, { path: real, readOnly, target });
@@ -48,4 +47,26 @@ export async function prepareMachine(
     ...(machine.cloudInit && { seed: await makeSeed(ctx, id, machine.cloudInit, attachment) }),
     ...(from && { restoreFrom: from.restoreFrom }),
   };
+}
+
+/** A disk of the store, from now on its own. A 404 would mean to clients that there is no such container. */
+function claimed(
+  ctx: EngineContext,
+  { id, name }: MachineRecord,
+  { diskId, target }: { diskId: string; target: string },
+): MachineHardware['disks'][number] {
+  refuseOwnedDisk(ctx, id, diskId);
+  try {
+    ctx.disks.claim(diskId, id);
+    return ctx.disks.files(diskId);
+  } catch (error) {
+    if (!isIsleError(error, 'noSuchDisk')) throw error;
+    throw isleError(
+      'conflict',
+      {
+        message: `the disk ${target} of the machine "${name}" (${diskId}) is not in the store any more: put it back, or take it out of the machine (isle vm detach-disk ${name} ${target})`,
+      },
+      error,
+    );
+  }
 }

@@ -8,7 +8,7 @@ import { snapshotQueue } from './take.ts';
 export async function removeSnapshot(ctx: EngineContext, reference: string, name: string): Promise<void> {
   checkSnapshotName(name);
   const found = ctx.records.find(reference);
-  refuseMachine(found, 'remove a snapshot of', 'whose snapshots are removed by "isle vm snapshot delete"');
+  refuseMachine(found, 'remove a snapshot of', 'whose snapshots are removed by "isle vm snapshot-delete"');
   const { id } = found;
   await ctx.queue.run(snapshotQueue(id), async () => {
     const record = ctx.records.find(id);

@@ -21,7 +21,7 @@ export async function restoreSnapshot(
 ): Promise<void> {
   checkSnapshotName(name);
   const found = ctx.records.find(reference);
-  refuseMachine(found, 'restore a snapshot of', 'which goes back by "isle vm snapshot revert"');
+  refuseMachine(found, 'restore a snapshot of', 'which goes back by "isle vm snapshot-revert"');
   const { id } = found;
   await ctx.queue.run(snapshotQueue(id), async () => {
     const record = ctx.records.find(id);

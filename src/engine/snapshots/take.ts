@@ -14,7 +14,7 @@ export async function takeSnapshot(
   { name, comment }: { name?: string; comment: string },
 ): Promise<TakenSnapshot> {
   const found = ctx.records.find(reference);
-  refuseMachine(found, 'take a snapshot of', 'whose snapshots are taken by "isle vm snapshot create"');
+  refuseMachine(found, 'take a snapshot of', 'whose snapshots are taken by "isle vm snapshot-create"');
   const { id } = found;
   return await ctx.queue.run(snapshotQueue(id), async () => {
     const chosen = nameForSnapshot(ctx.snapshots.saved(ctx.records.find(id).id), name);
