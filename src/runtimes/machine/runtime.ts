@@ -23,7 +23,7 @@ import { setClock } from './agent/clock.ts';
 import { execInGuest } from './agent/exec.ts';
 import { thawForgotten } from './agent/freeze.ts';
 import { machineContainer } from './confinement.ts';
-import { settleMigration } from './control/migrate.ts';
+import { rescueMigration, settleMigration } from './control/migrate.ts';
 import { continueFrom } from './control/save.ts';
 import { limitDisks } from './control/disks.ts';
 import { machineControl } from './control.ts';
@@ -320,7 +320,9 @@ export class MachineRuntime implements Runtime {
   async #tidy(machine: Machine): Promise<void> {
     try {
       const [, second] = await generationsOf(machine.place.control);
-      if (second !== undefined) await settleMigration(await machine.qmp(), await machine.second(second));
+      const qmp = await machine.qmp();
+      if (second === undefined) await rescueMigration(qmp);
+      else await settleMigration(qmp, await machine.second(second));
       await thawForgotten(machine);
     } catch (error) {
       this.#parts.log.warn(

@@ -37,6 +37,7 @@ export async function migrateMachine(
   const second = await live.secondMonitor();
   const target = second.qmp;
   undo.add('second monitor', () => second.abandon());
+  undo.add('its connection', () => target.close());
   failpoint('machine.migrate.second.after');
   const socket = join(live.hardware.directory, 'migrate.sock');
   undo.add('socket', () => rm(socket, { force: true }));
@@ -59,6 +60,7 @@ export async function migrateMachine(
     await second.adopt();
   } finally {
     source.close();
+    target.close();
     await rm(socket, { force: true });
   }
   failpoint('machine.migrate.adopted');
@@ -140,6 +142,14 @@ async function settled(source: Qmp): Promise<void> {
   throw isleError('guestUnresponsive', { what: 'the end of a migration', waited: 30_000 });
 }
 
+/** After a daemon died in the middle, and the new QEMU with it: a guest that stands still only because it was to be moved goes on. */
+export async function rescueMigration(source: Qmp): Promise<void> {
+  const { status } = await source.execute<{ status: string }>('query-status');
+  const migration = await source.execute<{ status?: string }>('query-migrate');
+  const moving = ['pre-switchover', 'device', 'active', 'setup'].includes(migration.status ?? '');
+  if (moving || status === 'postmigrate' || status === 'finish-migrate') await goOnHere(source);
+}
+
 /**
  * After a daemon died in the middle: the guest is in the new QEMU only when that has been told to go on. If not, it goes on
  * in the old one, once `abandon` has ended the new one.
@@ -148,7 +158,9 @@ export async function settleMigration(
   source: Qmp,
   second: { qmp: Qmp; adopt(): Promise<void>; abandon(): Promise<void> },
 ): Promise<void> {
-  if (await runs(second.qmp).catch(() => false)) return await second.adopt();
+  const moved = await runs(second.qmp).catch(() => false);
+  second.qmp.close();
+  if (moved) return await second.adopt();
   await second.abandon();
   await goOnHere(source);
 }
