@@ -15,7 +15,7 @@ export interface AskedNic {
   notes: string[];
 }
 
-const models = ['virtio', 'e1000', 'e1000e', 'rtl8139', 'vmxnet3', 'pcnet', 'ne2k_pci', 'i82559c'];
+const models = ['virtio', 'e1000', 'e1000e', 'rtl8139', 'vmxnet3', 'pcnet', 'ne2k_pci', 'i82551', 'igb'];
 
 /** `NAME`, `network=NAME,model=virtio,mac=…`, `none`. */
 export function parseNic(given: string): AskedNic {

@@ -3,7 +3,7 @@ import { isleError } from '../../../lib/errors.ts';
 import type { Node } from './blocks.ts';
 import type { Slots } from './slots.ts';
 
-/** `boot`: by its place in the boot order, from 0. */
+/** `boot`: by its place in the boot order, from 1. */
 export function diskDevice(disk: MachineDisk, slots: Slots, boot: number | undefined): Node {
   const { target } = disk;
   const common = {

@@ -38,13 +38,15 @@ export function qemuCommand(command: QemuCommand): string[] {
   const { spec } = hardware;
   const slots = new Slots(spec);
   const nodes = blockNodes(command);
+  const screen = spec.graphics ? screenDevices(spec.type, slots) : [];
+  const pcScreen = spec.type === 'q35';
   const devices = [
     ...serialDevices(slots),
     ...blockDevices(hardware, slots),
     ...command.links.map((link) => nicDevice(link, slots, bootIndex(spec.boot, `net${link.index}`))),
     ...shareDevices(command, slots),
     ...commonDevices(slots),
-    ...(spec.graphics ? screenDevices(spec.type, slots) : []),
+    ...(pcScreen ? [] : screen),
     ...command.passed.map((device) =>
       device.driver === 'vfio-pci' ? { ...device, bus: slots.port() } : device,
     ),
@@ -84,10 +86,10 @@ export function qemuCommand(command: QemuCommand): string[] {
       return ['-netdev', JSON.stringify({ type: 'tap', id: `tap${index}`, fd, vhost: false })];
     }),
     ...(spec.graphics ? ['-vnc', `unix:${machinePaths.socket(generation, 'vnc')}`] : []),
-    ...[...(usb ? usbDevices : []), ...slots.devices, ...devices].flatMap((device) => [
-      '-device',
-      JSON.stringify(device),
-    ]),
+    // What has a slot of its own comes before what takes the next one.
+    ...[...(pcScreen ? screen : []), ...(usb ? usbDevices : []), ...slots.devices, ...devices].flatMap(
+      (device) => ['-device', JSON.stringify(device)],
+    ),
   ];
 }
 
@@ -96,9 +98,10 @@ const usbDevices: Node[] = [
   { driver: 'usb-tablet', id: 'tablet', bus: 'usb.0' },
 ];
 
+/** From 1: 0 is that of a kernel which is given. */
 function bootIndex(boot: string[], target: string): number | undefined {
   const index = boot.indexOf(target);
-  return index < 0 ? undefined : index;
+  return index < 0 ? undefined : index + 1;
 }
 
 function blockNodes({ hardware, visible, firmware }: QemuCommand): Node[] {
