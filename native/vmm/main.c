@@ -128,7 +128,7 @@ static const char *plug(struct vmm *vmm, int number, const char *tap, const char
   if (!generation || generation->children[0].ended) return "it does not run";
   if (!is_name(tap) || !is_name(netdev)) return "no name";
   int fd = tap_open(tap, generation->user);
-  return fd < 0 ? strerror(errno) : qmp_plug_tap(number, tap, fd, netdev);
+  return fd < 0 ? strerror(errno) : qmp_plug_tap(generation, tap, fd, netdev);
 }
 
 static const char *obey(struct vmm *vmm, char *line) {
@@ -175,7 +175,7 @@ static void note_signals(struct vmm *vmm) {
   while (read(vmm->signals, &info, sizeof info) == sizeof info) {
     if (info.ssi_signo == SIGCHLD) reap(vmm);
     else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT || info.ssi_signo == SIGPWR || info.ssi_signo == SIGHUP)
-      qmp_power_button(vmm->generations[vmm->current].number);
+      qmp_power_button(&vmm->generations[vmm->current]);
   }
 }
 

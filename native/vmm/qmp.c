@@ -12,15 +12,14 @@
 /* Milliseconds for a whole exchange: this process does nothing else meanwhile. */
 enum { PATIENCE = 2000 };
 
+static int reach(const struct generation *of);
 static bool say(int socket, const char *words, int fd);
 static const char *hear(int socket, int answers, int64_t deadline);
 
-const char *qmp_ask(int number, const char *before, int fd, const char *command) {
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  snprintf(address.sun_path, sizeof address.sun_path, "%d/vmm", number);
-  int to = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+const char *qmp_ask(const struct generation *of, const char *before, int fd, const char *command) {
+  int to = reach(of);
   const char *wrong = "QEMU's monitor cannot be reached";
-  if (to >= 0 && connect(to, (struct sockaddr *)&address, sizeof address) == 0) {
+  if (to >= 0) {
     bool said = say(to, "{\"execute\":\"qmp_capabilities\"}\n", -1);
     if (before) said = said && say(to, before, fd);
     said = said && say(to, command, -1);
@@ -30,16 +29,32 @@ const char *qmp_ask(int number, const char *before, int fd, const char *command)
   return wrong;
 }
 
-const char *qmp_power_button(int number) {
-  return qmp_ask(number, NULL, -1, "{\"execute\":\"system_powerdown\"}\n");
+const char *qmp_power_button(const struct generation *of) {
+  return qmp_ask(of, NULL, -1, "{\"execute\":\"system_powerdown\"}\n");
 }
 
-const char *qmp_plug_tap(int number, const char *tap, int fd, const char *netdev) {
+const char *qmp_plug_tap(const struct generation *of, const char *tap, int fd, const char *netdev) {
   char give[128], add[256];
   snprintf(give, sizeof give, "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"%s\"}}\n", tap);
   snprintf(add, sizeof add,
            "{\"execute\":\"netdev_add\",\"arguments\":{\"type\":\"tap\",\"id\":\"%s\",\"fd\":\"%s\",\"vhost\":false}}\n", netdev, tap);
-  return qmp_ask(number, give, fd, add);
+  return qmp_ask(of, give, fd, add);
+}
+
+/* The directory of its sockets is its user's alone, and so is what stands there in their place. */
+static int reach(const struct generation *of) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  snprintf(address.sun_path, sizeof address.sun_path, "%d/vmm", of->number);
+  int to = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (to < 0 || seteuid(of->user) < 0) {
+    if (to >= 0) close(to);
+    return -1;
+  }
+  int result = connect(to, (struct sockaddr *)&address, sizeof address);
+  if (seteuid(0) < 0) _exit(255);
+  if (result == 0) return to;
+  close(to);
+  return -1;
 }
 
 static bool say(int socket, const char *words, int fd) {

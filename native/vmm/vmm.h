@@ -56,9 +56,9 @@ bool generation_over(const struct generation *generation);
 /* --- qmp.c: the supervisor's own monitor, `NUMBER/vmm` */
 
 /* Gives QEMU a command (JSON), with a descriptor when `fd` is not -1, and waits for its answer. NULL, or why not. */
-const char *qmp_ask(int number, const char *before, int fd, const char *command);
-const char *qmp_power_button(int number);
-const char *qmp_plug_tap(int number, const char *tap, int fd, const char *netdev);
+const char *qmp_ask(const struct generation *of, const char *before, int fd, const char *command);
+const char *qmp_power_button(const struct generation *of);
+const char *qmp_plug_tap(const struct generation *of, const char *tap, int fd, const char *netdev);
 
 /* --- console.c: between the generations' consoles and this process's standard streams */
 

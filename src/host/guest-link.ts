@@ -79,6 +79,12 @@ export async function unwireGuest(netnsPath: string): Promise<void> {
   failpoint('guest.unwire.after');
 }
 
+/** The tap of an interface that is wired. */
+export async function findTap(netnsPath: string, link: string): Promise<string | undefined> {
+  const { taps } = await readPodLinks(netnsPath);
+  return taps.find(({ record }) => record.link === link)?.name;
+}
+
 /** Of a network that the pod is about to leave: its tap, which nobody has open any more. None is fine. */
 export async function removeTap(netnsPath: string, link: string): Promise<void> {
   const pod = await readPodLinks(netnsPath);

@@ -20,6 +20,8 @@ export interface GuestsOptions {
   fileContext: () => FileContext;
   /** Where the namespaces' files are. */
   directory: string;
+  /** The guest has its IPv6 address at that interface now. */
+  tookIpv6: (podId: string, interfaceName: string) => void;
   log: Logger;
 }
 
@@ -104,10 +106,11 @@ export class Guests {
     const declined = once(() =>
       log.warn({ podId, link }, 'a guest says that the address it was given is in use by somebody else'),
     );
+    const tookIpv6 = once(() => this.#options.tookIpv6(podId, link));
     const socket = new PacketSocket(packets, {
       rate,
       onFrame: (frame) => {
-        const answer = answerFrame(frame, lease, declined);
+        const answer = answerFrame(frame, lease, { declined, tookIpv6 });
         if (answer) socket.send(answer);
       },
       onError: (err) => log.warn({ err, podId, link }, 'a guest is not answered any more'),

@@ -57,8 +57,15 @@ export function createParts(options: PartsOptions): Parts {
   const withdrawals = new Withdrawals({ networks, firewall, ports, directory, log });
   const publisher = new Publisher({ records, networks, firewall, ports, withdrawals, host });
   const resolvers = new PodResolvers({ records, resolver, fileContext, directory });
-  const guests = new Guests({ networks, resolver, fileContext, directory, log });
-  const pods = new Pods({
+  const guests = new Guests({
+    networks,
+    resolver,
+    fileContext,
+    directory,
+    tookIpv6: (podId, interfaceName) => pods.guestTookIpv6(podId, interfaceName),
+    log,
+  });
+  const pods: Pods = new Pods({
     records,
     networks,
     publisher,

@@ -88,7 +88,7 @@ export class Pods {
     const pod = await this.#lay(podId, request, wanted, undo);
     const files = renderFiles(pod, this.#options.fileContext());
     const ports = await this.#options.publisher.publish(pod, undo);
-    this.#options.names.set(podId, pod.endpoints);
+    this.#options.names.set(podId, namedEndpoints(pod));
     undo.keep();
     return { ...attachmentOf({ ...pod, ports }, this.#options.directory), ...files };
   }
@@ -121,7 +121,7 @@ export class Pods {
     await this.#options.resolvers.ensure(next, undo);
     await this.#options.publisher.republish(pod, next);
     undo.keep();
-    this.#options.names.set(podId, next.endpoints);
+    this.#options.names.set(podId, namedEndpoints(next));
     return publicEndpoint(endpoint);
   }
 
@@ -134,10 +134,14 @@ export class Pods {
       throw isleError('conflict', {
         message: `container ${pod.request.name} is not connected to network ${network.record.name}`,
       });
-    const next: StoredPod = { ...pod, endpoints: pod.endpoints.filter((one) => one !== endpoint) };
+    const next: StoredPod = {
+      ...pod,
+      endpoints: pod.endpoints.filter((one) => one !== endpoint),
+      ...(pod.tookIpv6 && { tookIpv6: pod.tookIpv6.filter((name) => name !== endpoint.interfaceName) }),
+    };
     await using undo = new Rollback();
-    names.set(podId, next.endpoints);
-    undo.add('names', () => names.set(podId, pod.endpoints));
+    names.set(podId, namedEndpoints(next));
+    undo.add('names', () => names.set(podId, namedEndpoints(pod)));
     await publisher.republish(pod, next);
     const { ports } = this.#get(podId);
     records.pods.put(podId, { ...next, ports });
@@ -159,11 +163,24 @@ export class Pods {
   }
 
   async serveGuest(podId: string): Promise<void> {
-    const { records, guests } = this.#options;
+    const { records, names, guests } = this.#options;
     const pod = this.#get(podId);
     if (pod.namespace === '') return;
-    if (!pod.guest) records.pods.put(podId, { ...pod, guest: true });
+    if (!pod.guest) {
+      records.pods.put(podId, { ...pod, guest: true });
+      names.set(podId, namedEndpoints({ ...pod, guest: true }));
+    }
     await guests.serve(podId, () => records.pods.get(podId));
+  }
+
+  /** From now on the guest is found by that address, too. */
+  guestTookIpv6(podId: string, interfaceName: string): void {
+    const { records, names } = this.#options;
+    const pod = records.pods.get(podId);
+    if (pod === undefined || pod.tookIpv6?.includes(interfaceName)) return;
+    const next = { ...pod, tookIpv6: [...(pod.tookIpv6 ?? []), interfaceName] };
+    records.pods.put(podId, next);
+    names.set(podId, namedEndpoints(next));
   }
 
   /** The pod is gone when this resolves; what the kernel has of it goes in the background. */
@@ -209,14 +226,15 @@ export class Pods {
         ? endpoint
         : { ...endpoint, dnsNames: dnsNames(podId, request, endpoint.aliases) },
     );
-    records.pods.put(podId, { ...pod, request, endpoints });
-    names.set(podId, endpoints);
+    const renamed = { ...pod, request, endpoints };
+    records.pods.put(podId, renamed);
+    names.set(podId, namedEndpoints(renamed));
   }
 
   /** After a restart, for a pod that runs: what lives in this process is made anew, the rest is there. */
   async resume(pod: StoredPod): Promise<void> {
     const { names, ports } = this.#options;
-    names.set(pod.podId, pod.endpoints);
+    names.set(pod.podId, namedEndpoints(pod));
     const target = targetOf(pod.endpoints);
     await Promise.all([
       this.#options.resolvers.resume(pod),
@@ -320,6 +338,16 @@ export class Pods {
       throw isleError('conflict', { message: `pod ${podId} has no network: it is not running` });
     return pod;
   }
+}
+
+/** With the addresses that are there: of a guest's, IPv6 only once it has asked for it. */
+function namedEndpoints({ guest, tookIpv6 = [], endpoints }: StoredPod): readonly StoredEndpoint[] {
+  if (!guest) return endpoints;
+  return endpoints.map((endpoint) =>
+    endpoint.ipv4 === undefined || tookIpv6.includes(endpoint.interfaceName)
+      ? endpoint
+      : { ...endpoint, ipv6: undefined },
+  );
 }
 
 export function publicEndpoint(stored: StoredEndpoint): Endpoint {

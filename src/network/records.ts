@@ -30,6 +30,8 @@ export interface StoredPod {
   dnsPort?: number;
   /** Its guest is told its addresses: see `Network.serveGuest`. */
   guest?: boolean;
+  /** Interfaces at which its guest has taken its IPv6 address: by that name it is not resolved before. */
+  tookIpv6?: string[];
 }
 
 /** The tables of this room. Addresses in use are not among them: they follow from the endpoints. */

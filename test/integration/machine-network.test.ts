@@ -78,6 +78,8 @@ describe('a guest that configures itself', () => {
     const found = await inside('busybox nslookup box');
     assert.ok(found.includes(box.endpoints[0]!.ipv4!.address), found);
     assert.ok(found.includes(box.endpoints[0]!.ipv6!.address), found);
+    const names = (await inPod(box, 'nslookup', 'vm', '127.0.0.11')).output;
+    assert.ok(names.includes(own().ipv4!.address) && !names.includes(own().ipv6!.address), names);
     for (const name of ['box', 'box.both', 'box.example.test', 'machine'])
       assert.match(await inside(`busybox nslookup -type=a ${name}.`), /Address: 172/, name);
     const server = await serveTcp(box, 81, 'from the container', '::');

@@ -11,6 +11,7 @@ import { publishContainer } from './events.ts';
 import { watchExit } from './exit.ts';
 import { writeIdentity, writeNetworkFiles } from './identity.ts';
 import { prepareMachine } from '../machines/prepare.ts';
+import { keepMacAddresses } from '../machines/mac-addresses.ts';
 import { isMachine } from '../machines/record.ts';
 import { dropSpent, spendSaved } from '../machines/saved.ts';
 import { LiveContainer } from './live.ts';
@@ -77,10 +78,11 @@ export async function launch(
 
 async function bringUp(
   ctx: EngineContext,
-  record: ContainerRecord,
+  given: ContainerRecord,
   state: Partial<ContainerState>,
   starting: Starting,
 ): Promise<void> {
+  const record = isMachine(given) ? keepMacAddresses(ctx, given) : given;
   const { id } = record;
   const runtime = await ctx.runtimes.require(record.runtimeName);
   runtime.anticipate?.();

@@ -142,7 +142,7 @@ test('renewing, rebinding, asking for settings alone, leaving: each has its answ
   assert.ok(!informed.options.has(OPTION.duration) && informed.options.has(OPTION.router));
   assert.equal(ask({ type: DHCP.release, ciaddr: own, from: own }), undefined);
   let declined = 0;
-  answerFrame(frameOf(question({ type: DHCP.decline })), lease, () => declined++);
+  answerFrame(frameOf(question({ type: DHCP.decline })), lease, { declined: () => declined++ });
   assert.equal(declined, 1);
   assert.equal(formatAddress(ask({ type: DHCP.discover, broadcast: true })!.packet.to), '255.255.255.255');
   assert.equal(

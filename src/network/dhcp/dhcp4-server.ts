@@ -1,17 +1,13 @@
 import { DHCP, OPTION, formatDhcp, parseDhcp, type DhcpReply, type DhcpRequest } from './dhcp4.ts';
 import { encodeNames } from './domain-names.ts';
 import { be16, be32, formatUdp, type UdpPacket } from './frames.ts';
-import type { GuestLease } from './lease.ts';
+import type { GuestLease, GuestNews } from './lease.ts';
 
 /**
  * The frame that answers a guest's DHCP message: it gets its one address, whatever it asks for. Undefined when it deserves
- * none. `declined` is told when the guest found its address in use.
+ * none.
  */
-export function answerDhcp(
-  packet: UdpPacket,
-  lease: GuestLease,
-  declined: () => void = () => {},
-): Buffer | undefined {
+export function answerDhcp(packet: UdpPacket, lease: GuestLease, heard: GuestNews = {}): Buffer | undefined {
   const own = lease.ipv4;
   const request = parseDhcp(packet.data);
   if (own === undefined || request === undefined || packet.toPort !== PORT.server) return undefined;
@@ -22,7 +18,7 @@ export function answerDhcp(
     !packet.from.equals(request.address)
   )
     return undefined;
-  if (request.type === DHCP.decline && isForUs(request, own.server)) declined();
+  if (request.type === DHCP.decline && isForUs(request, own.server)) heard.declined?.();
   const type = replyTo(request, own);
   if (type === undefined) return undefined;
   const reply = replyOf(request, type, lease);

@@ -11,15 +11,11 @@ import {
 } from './dhcp6.ts';
 import { encodeNames } from './domain-names.ts';
 import { be16, be32, formatUdp, type UdpPacket } from './frames.ts';
-import type { GuestLease } from './lease.ts';
+import type { GuestLease, GuestNews } from './lease.ts';
 import { linkLocal } from './router.ts';
 
 /** The frame that answers a guest's DHCPv6 message with its one address. Undefined when it deserves none. */
-export function answerDhcp6(
-  packet: UdpPacket,
-  lease: GuestLease,
-  declined: () => void = () => {},
-): Buffer | undefined {
+export function answerDhcp6(packet: UdpPacket, lease: GuestLease, heard: GuestNews = {}): Buffer | undefined {
   const own = lease.ipv6;
   if (own === undefined || packet.toPort !== PORT.server || !packet.from.subarray(0, 8).equals(linkPrefix))
     return undefined;
@@ -27,9 +23,10 @@ export function answerDhcp6(
   if (request === undefined) return undefined;
   const server = serverId(lease);
   if (!isForUs(request, server)) return undefined;
-  if (request.type === DHCP6.decline) declined();
+  if (request.type === DHCP6.decline) heard.declined?.();
   const answer = answerTo(request, lease, own);
   if (answer === undefined) return undefined;
+  if (takes(request, answer)) heard.tookIpv6?.();
   const client = request.client ? [option6(OPTION6.client, request.client)] : [];
   const data = formatDhcp6(answer.type, request.transaction, [
     ...client,
@@ -110,6 +107,16 @@ function answerTo(request: Dhcp6Request, lease: GuestLease, own: Ipv6Lease): Ans
     default:
       return undefined;
   }
+}
+
+/** From now on the guest has its address. */
+function takes({ type, associations }: Dhcp6Request, answer: Answer): boolean {
+  const asked: number[] = [DHCP6.solicit, DHCP6.request, DHCP6.renew, DHCP6.rebind];
+  return (
+    answer.type === DHCP6.reply &&
+    asked.includes(type) &&
+    associations.some(({ kind }) => kind === 'addresses')
+  );
 }
 
 function associationOption({ kind, id, addresses }: Association, lease: GuestLease, own: Ipv6Lease): Buffer {

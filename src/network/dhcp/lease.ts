@@ -33,3 +33,11 @@ export interface GuestLease {
     resolvers: Buffer[];
   };
 }
+
+/** What the network is told of a guest by its questions. */
+export interface GuestNews {
+  /** It found its address in use by somebody else. */
+  declined?(): void;
+  /** It has its IPv6 address, which many a system never asks for. */
+  tookIpv6?(): void;
+}

@@ -6,6 +6,7 @@ import { liveBlocks } from './control/backup.ts';
 import { setVcpus } from './control/cpus.ts';
 import { limitDisk, plugDisk, resizeDisk, unplugDisk } from './control/disks.ts';
 import { machineInfo } from './control/info.ts';
+import { plugLink, unplugLink } from './control/links.ts';
 import { migrateMachine } from './control/migrate.ts';
 import { changeMedium } from './control/medium.ts';
 import { setMemory } from './control/memory.ts';
@@ -48,6 +49,8 @@ export function machineControl(host: MachineHost, running: (id: string) => Promi
     takeSnapshot: async (id, name, options) => await takeSnapshot(await running(id), name, options),
     revertSnapshot: async (id, name) => await revertSnapshot(await running(id), name),
     removeSnapshot: async (id, name) => await removeSnapshot(await running(id), name),
+    plugLink: async (id, link) => await plugLink(await running(id), link),
+    unplugLink: async (id, name) => await unplugLink(await running(id), name),
     pivotDisks: async (id, overlays) => await pivotDisks(await running(id), overlays),
     async blocks(id, idle) {
       if (idle) return idleBlocks(idle);

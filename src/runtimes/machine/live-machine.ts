@@ -1,5 +1,6 @@
 import type { Qmp } from '../../host/qmp/qmp.ts';
 import type { MachineHardware } from '../../engine/machine.ts';
+import type { MachineLink } from './record.ts';
 
 /**
  * A machine whose QEMU runs, as the files in `control/` need it: each of them is one thing that can be done with it (a
@@ -35,4 +36,19 @@ export interface LiveMachine {
    * defer`, the same taps and streams. `adopt` makes it the machine's QEMU (the old one has ended or is ended), `abandon` ends it.
    */
   secondMonitor(): Promise<{ qmp: Qmp; adopt(): Promise<void>; abandon(): Promise<void> }>;
+}
+
+/** One whose network cards come and go. */
+export interface LinkedMachine extends LiveMachine {
+  /** Its network cards, what was plugged included. */
+  readonly links: readonly MachineLink[];
+  /**
+   * Wires the pod's interface `name` and gives its tap to QEMU as the netdev `tap<index>`. Throws `conflict` when the pod has no such
+   * interface.
+   */
+  openTap(name: string, index: number): Promise<{ tap: string; macAddress: string }>;
+  /** QEMU has no netdev on it any more, and nobody the tap afterwards. None is fine. */
+  closeTap(name: string): Promise<void>;
+  /** Remembers which cards there are now: every later QEMU of it gets their taps. */
+  changeLinks(change: (links: readonly MachineLink[]) => MachineLink[]): Promise<void>;
 }

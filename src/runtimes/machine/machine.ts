@@ -2,21 +2,23 @@ import { chown, rm, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { MachineHardware } from '../../engine/machine.ts';
 import type { Exit } from '../../engine/runtime.ts';
+import { findTap, removeTap, wireGuest } from '../../host/guest-link.ts';
 import { connectQmp } from '../../host/qmp/connect.ts';
 import type { Qmp } from '../../host/qmp/qmp.ts';
 import { isleError } from '../../lib/errors.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
+import { qemuUser } from '../confined/dressing.ts';
 import { makeSockets } from '../confined/monitor-directory.ts';
 import { bootFile } from './boot-file.ts';
 import { monitors } from './command/qemu-command.ts';
 import { exposeFile, hideFile } from './exposure.ts';
 import { type MachinePlace, machinePaths } from './layout.ts';
-import type { LiveMachine } from './live-machine.ts';
+import type { LinkedMachine, LiveMachine } from './live-machine.ts';
 import { readOutcome } from './outcome.ts';
 import type { MachineParts } from './parts.ts';
 import { passedDevices } from './passthrough.ts';
 import { bootPlanOf } from './plan.ts';
-import { type MachineRecord, writeMachineRecord } from './record.ts';
+import { type MachineLink, type MachineRecord, writeMachineRecord } from './record.ts';
 import { askSupervisor } from './supervisor.ts';
 
 /** Milliseconds for QEMU to open its monitor on a busy host. */
@@ -25,7 +27,7 @@ const openingTime = 30_000;
 type SecondMonitor = Awaited<ReturnType<LiveMachine['secondMonitor']>>;
 
 /** A machine that this process knows. */
-export class Machine implements LiveMachine {
+export class Machine implements LiveMachine, LinkedMachine {
   readonly id: string;
   readonly place: MachinePlace;
   readonly record: MachineRecord;
@@ -144,6 +146,35 @@ export class Machine implements LiveMachine {
 
   async screenSocket(): Promise<string> {
     return this.place.socket(this.record.generation, 'vnc');
+  }
+
+  get links(): readonly MachineLink[] {
+    return this.record.links;
+  }
+
+  async openTap(name: string, index: number): Promise<{ tap: string; macAddress: string }> {
+    const { netns = '' } = this.record.workload;
+    const wired = await wireGuest(netns, { owner: this.#hostId + qemuUser, configuresItself: true });
+    const link = wired.find((one) => one.name === name);
+    if (link === undefined)
+      throw isleError('conflict', {
+        message: `the machine ${this.id} has no interface ${name} to plug a card for`,
+      });
+    const { tap, macAddress } = link;
+    await askSupervisor(this.place.control, `tap ${this.record.generation} ${tap} tap${index}`);
+    return { tap, macAddress };
+  }
+
+  async closeTap(name: string): Promise<void> {
+    const { netns = '' } = this.record.workload;
+    const tap = await findTap(netns, name);
+    if (tap === undefined) return;
+    await askSupervisor(this.place.control, `untap ${tap}`);
+    await removeTap(netns, name);
+  }
+
+  async changeLinks(change: (links: readonly MachineLink[]) => MachineLink[]): Promise<void> {
+    await this.save({ links: change(this.record.links) });
   }
 
   async secondMonitor(): Promise<SecondMonitor> {

@@ -25,6 +25,8 @@ export interface MachineRecord {
 export interface MachineLink {
   /** Of its netdev: `tap0`; the device is `net0`. */
   index: number;
+  /** Of the pod's interface. */
+  name: string;
   tap: string;
   macAddress: string;
   model: string;

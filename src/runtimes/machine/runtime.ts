@@ -24,6 +24,7 @@ import { execInGuest } from './agent/exec.ts';
 import { thawForgotten } from './agent/freeze.ts';
 import { machineContainer } from './confinement.ts';
 import { rescueMigration, settleMigration } from './control/migrate.ts';
+import { replugCables } from './control/links.ts';
 import { continueFrom } from './control/save.ts';
 import { limitDisks } from './control/disks.ts';
 import { machineControl } from './control.ts';
@@ -105,8 +106,9 @@ export class MachineRuntime implements Runtime {
     await mountFiles(place.files, root);
     failpoint('machine.directory.after');
     const links = (await wireGuest(netns, { owner: root + qemuUser, configuresItself: true })).map(
-      ({ tap, macAddress }, index) => ({
+      ({ name, tap, macAddress }, index) => ({
         index,
+        name,
         tap,
         macAddress,
         model: hardware.spec.nicModels[index] ?? 'virtio',
@@ -151,7 +153,10 @@ export class MachineRuntime implements Runtime {
       await machine.qmp();
       await limitDisks(machine);
       const { restoreFrom } = machine.hardware;
-      if (restoreFrom) await continueFrom(machine, restoreFrom);
+      if (restoreFrom) {
+        await continueFrom(machine, restoreFrom);
+        await replugCables(machine);
+      }
       // What it went on from is used up: it does not go back there.
       const { restoreFrom: _, ...hardware } = machine.hardware;
       await machine.save({ phase: 'running', startedAt: new Date().toISOString(), hardware });

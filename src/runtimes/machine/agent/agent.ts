@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { socketPath } from '../../../host/socket-path.ts';
 import { errnoOf, isleError } from '../../../lib/errors.ts';
 import type { LiveMachine } from '../live-machine.ts';
 import { AgentMessages, smallAnswer, type AgentAnswer } from './messages.ts';
@@ -54,9 +55,12 @@ const defaultPatience = 5000;
 const mostAnswers = 64;
 
 /** QEMU serves one at a time and lets hardly anybody wait: EAGAIN is its full queue. */
-async function connectBy(path: string, end: number, patience: number): Promise<Socket> {
+async function connectBy(place: string, end: number, patience: number): Promise<Socket> {
+  using found = await socketPath(place, AbortSignal.timeout(patience)).catch((error: unknown) => {
+    throw isleError('guestGone', { what: 'its agent’s port is not there' }, error);
+  });
   for (;;) {
-    const socket = connect({ path });
+    const socket = connect({ path: found.path });
     const { promise, resolve } = Promise.withResolvers<unknown>();
     socket.once('connect', () => resolve(undefined)).once('error', resolve);
     const error = await promise;

@@ -55,7 +55,7 @@ const nicModels = ['e1000', 'e1000e', 'rtl8139', 'vmxnet3', 'pcnet', 'ne2k_pci',
 /** Throws `invalidParameter` for a model that there is not. */
 export function nicDevice(
   { index, macAddress, model }: { index: number; macAddress: string; model: string },
-  slots: Slots,
+  slots: Pick<Slots, 'virtio' | 'port'>,
   boot: number | undefined,
 ): Node {
   const common = {
