@@ -1,5 +1,4 @@
 import type { Duplex } from 'node:stream';
-import { isleError } from '../../lib/errors.ts';
 import { removeContainer } from '../containers/remove.ts';
 import { isRunning } from '../containers/records.ts';
 import type { EngineContext } from '../context.ts';
@@ -126,8 +125,4 @@ export class MachineService implements Machines {
   display(ticket: string): Promise<Duplex> {
     return this.#screens.open(ticket);
   }
-}
-
-async function refuse(what: string): Promise<never> {
-  throw isleError('notImplemented', { what });
 }
