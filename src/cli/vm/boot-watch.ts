@@ -74,7 +74,9 @@ export function bootSignIn(text: string): BootSign | undefined {
     /cloud-init\[\d+\]: Cloud-init v\. \S+ finished/.test(plain)
   )
     return 'the end of cloud-init';
-  return /(^|\n|[\w.-] )login: ?\n?$/i.test(plain) ? 'a login prompt' : undefined;
+  const prompt =
+    /(^|\n|[\w.-] )login: ?\n?$/i.test(plain) || /(^|\n|[\w.-] )login: \S+ \(automatic login\)/.test(plain);
+  return prompt ? 'a login prompt' : undefined;
 }
 
 /** Characters that are looked at, and shown. */
