@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { MachineControl } from '../../engine/machine.ts';
 import type { Resources } from '../../engine/model.ts';
 import type {
@@ -46,6 +47,9 @@ const sigkill = 9;
 
 /** Milliseconds for QEMU to stop its guest's processors. */
 const patience = 5000;
+
+/** Milliseconds for a QEMU that closed its monitor to end. */
+const dying = 3000;
 
 /**
  * The Runtime contract with full virtual machines: QEMU, confined in a container of its own whose process is the supervisor
@@ -337,12 +341,13 @@ export class MachineRuntime implements Runtime {
     }
   }
 
+  /** Its connection may be seen to end before it is, and its own words say more. */
   async #startFailure(machine: Machine, error: unknown): Promise<unknown> {
-    const alone = machine.over;
+    const gone = isIsleError(error, 'guestGone') || machine.over;
+    if (gone) await Promise.race([machine.exit, sleep(dying, undefined, { ref: false })]);
     await this.#kill(machine);
-    const { reason } = await machine.exit;
-    if (!alone && !isIsleError(error, 'guestGone')) return error;
-    return isleError('guestBoot', { why: reason ?? 'it ended' }, error);
+    if (!gone) return error;
+    return isleError('guestBoot', { why: (await machine.exit).reason ?? 'it ended' }, error);
   }
 
   async #kill(machine: Machine): Promise<void> {
