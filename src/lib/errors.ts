@@ -137,16 +137,19 @@ export const catalogue = {
 
   guestUnresponsive: [
     500,
-    'the microVM does not answer ({what}: nothing for {waited} ms): its guest hangs or has too little CPU or memory. See the last lines of its console, or stop it',
+    'the virtual machine does not answer ({what}: nothing for {waited} ms): its guest hangs or has too little CPU or memory. See the last lines of its console, or stop it',
   ],
   guestAgentMissing: [
     409,
     'no guest agent runs in the virtual machine: install qemu-guest-agent in it and start it (apt-get install qemu-guest-agent, dnf install qemu-guest-agent; for Windows it is on the virtio-win CD)',
   ],
-  guestGone: [500, 'the connection to the microVM ended ({what}): it is stopping, or was killed'],
-  guestBroken: [500, 'the microVM sent what no sound guest sends ({why}): its guest may be compromised'],
-  guestFailed: [500, 'the microVM could not {what}: {detail}'],
-  guestBoot: [500, 'the microVM did not start: {why}'],
+  guestGone: [500, 'the connection to the virtual machine ended ({what}): it is stopping, or was killed'],
+  guestBroken: [
+    500,
+    'the virtual machine sent what no sound guest sends ({why}): its guest may be compromised',
+  ],
+  guestFailed: [500, 'the virtual machine could not {what}: {detail}'],
+  guestBoot: [500, 'the virtual machine did not start: {why}'],
   guestKernel: [500, 'the guest kernel in {source} cannot be used: {why}'],
 
   // --- host

@@ -65,7 +65,7 @@ export function qemuCommand(command: QemuCommand): string[] {
     ...(spec.type === 'microvm' ? ['-global', 'virtio-mmio.force-legacy=false'] : []),
     ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
     ...['-rtc', 'base=utc,driftfix=slew'].slice(0, spec.arch === 'x86_64' ? 2 : 0),
-    ...(spec.boot.length > 0 ? ['-boot', 'strict=on'] : []),
+    ...(spec.boot.length > 0 && !spec.kernel ? ['-boot', 'strict=on'] : []),
     ...kernelOptions(command),
     ...(command.incoming ? ['-incoming', 'defer'] : []),
     ...(hardware.restoreFrom && 'snapshot' in hardware.restoreFrom ? ['-S'] : []),
@@ -174,7 +174,7 @@ function commonDevices(slots: Slots): Node[] {
 }
 
 function screenDevices(type: string, slots: Slots): Node[] {
-  if (type === 'q35') return [{ driver: 'virtio-vga', id: 'screen', bus: 'pcie.0', addr: '1' }];
+  if (type === 'q35') return [{ driver: 'virtio-vga', id: 'screen', bus: 'pcie.0' }];
   return [
     { ...slots.virtio('virtio-gpu'), id: 'screen' },
     ...(type === 'virt' ? [{ driver: 'usb-kbd', id: 'keyboard', bus: 'usb.0' }] : []),

@@ -1,19 +1,20 @@
 import type { Qmp } from '../../../host/qmp/qmp.ts';
 import { isleError } from '../../../lib/errors.ts';
 
-interface PciDevice {
-  qdev_id?: string;
-  pci_bridge?: { devices?: PciDevice[] };
-}
-
 /** A PCIe root port that nothing is plugged into. Throws `conflict` when there is none. */
 export async function freePort(qmp: Qmp): Promise<string> {
-  const buses = await qmp.execute<{ devices: PciDevice[] }[]>('query-pci');
-  const port = buses
-    .flatMap(({ devices }) => devices)
-    .find(({ qdev_id: id, pci_bridge: bridge }) => id?.startsWith('port') && !bridge?.devices?.length);
-  if (port?.qdev_id !== undefined) return port.qdev_id;
+  for (const name of await listOf(qmp, '/machine/peripheral')) {
+    // Not by query-pci: before the firmware has numbered the buses it shows them all empty.
+    if (!/^port\d+$/.test(name)) continue;
+    const inside = await listOf(qmp, `/machine/peripheral/${name}/${name}`);
+    if (!inside.some((each) => each.startsWith('child['))) return name;
+  }
   throw isleError('conflict', {
     message: 'the machine has no free slot left to plug a device into: stop it, and change its hardware then',
   });
+}
+
+async function listOf(qmp: Qmp, path: string): Promise<string[]> {
+  const found = await qmp.execute<{ name?: unknown }[]>('qom-list', { path });
+  return found.map(({ name }) => String(name));
 }
