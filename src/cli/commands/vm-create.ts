@@ -71,7 +71,18 @@ function nameOf(positional: string | undefined, flag: string | undefined): strin
 
 /** Flags that go with an export, which brings its hardware along. */
 const withExport = new Set([
-  ...['import', 'name', 'quiet', 'no-start', 'autoconsole', 'noautoconsole', 'wait', 'connect', 'check', 'debug'],
+  ...[
+    'import',
+    'name',
+    'quiet',
+    'no-start',
+    'autoconsole',
+    'noautoconsole',
+    'wait',
+    'connect',
+    'check',
+    'debug',
+  ],
 ]);
 
 function refuseHardware(given: ReadonlySet<string>): void {
