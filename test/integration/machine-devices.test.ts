@@ -55,15 +55,12 @@ test('a q35 has a port of its own for each device, and ports for those to come',
     }
     assert.equal(free, 8);
     const blocks = await ask<{ qdev?: string }[]>('query-block');
-    assert.deepEqual(blocks.map(({ qdev }) => qdev?.match(/\/peripheral\/(\w+)/)?.[1] ?? qdev).toSorted(), [
-      'd0',
-      'd1',
-      'd2',
-      'd3',
-      'd4',
-      'sda',
-      'sdb',
-    ]);
+    assert.deepEqual(
+      blocks
+        .map(({ qdev }) => qdev?.match(/\/peripheral\/(\w+)/)?.[1] ?? String(qdev))
+        .toSorted((a, b) => a.localeCompare(b)),
+      ['d0', 'd1', 'd2', 'd3', 'd4', 'sda', 'sdb'],
+    );
     const found = await ask<{ type: string; props: { 'vcpu-id'?: number } }[]>('query-hotpluggable-cpus');
     assert.equal(found.length, 2);
     assert.equal((await ask<{ enabled: boolean }>('query-vnc')).enabled, true);
