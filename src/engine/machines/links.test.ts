@@ -11,6 +11,7 @@ async function machine(t: { after(fn: () => Promise<void>): void }): Promise<Fak
   return Object.assign(fake, { id });
 }
 const cards = (fake: FakeEngine): string[] => fake.engine.machines.get('vm').spec.machine.nicModels;
+const networks = (fake: FakeEngine) => fake.engine.machines.get('vm').spec.networks;
 const model = (name: string) => ({ driverOptions: { 'isle.nic.model': name } });
 
 test('a machine that runs gets a card for a network it joins, and the guest lets go of it first when it leaves', async (t) => {
@@ -19,7 +20,11 @@ test('a machine that runs gets a card for a network it joins, and the guest lets
   fake.calls.length = 0;
   fake.world.calls.length = 0;
   await fake.engine.networks.connect('lan', 'vm', model('rtl8139'));
-  assert.deepEqual(fake.calls, [`connect ${fake.id} lan {"driverOptions":{}}`, `serve guest ${fake.id}`]);
+  assert.match(
+    fake.calls[0]!,
+    /^connect \w+ lan \{"driverOptions":\{\},"macAddress":"52:54:00:[0-9a-f:]{8}"\}$/,
+  );
+  assert.deepEqual(fake.calls.slice(1), [`serve guest ${fake.id}`]);
   assert.deepEqual(
     fake.world.calls.filter((call) => call.includes('Link')),
     [`plugLink ${fake.id}`],
@@ -37,10 +42,7 @@ test('a card that cannot be plugged leaves no network, and one that the guest ke
     operation === 'plugLink' ? isleError('conflict', { message: 'full' }) : undefined;
   await assert.rejects(fake.engine.networks.connect('lan', 'vm', {}), /full/);
   assert.ok(fake.calls.includes(`disconnect ${fake.id} lan`));
-  assert.deepEqual(
-    [cards(fake), Object.keys(fake.engine.machines.get('vm').spec.networks)],
-    [['e1000e'], []],
-  );
+  assert.deepEqual([cards(fake), Object.keys(networks(fake))], [['e1000e'], ['bridge']]);
   fake.world.fail = (operation) =>
     operation === 'unplugLink' ? isleError('conflict', { message: 'kept' }) : undefined;
   await fake.engine.networks.connect('lan', 'vm', {});
@@ -79,4 +81,18 @@ test('a machine that stands still takes no card', async (t) => {
   fake.calls.length = 0;
   await assert.rejects(fake.engine.networks.connect('lan', 'vm', {}), /suspended/);
   assert.deepEqual(fake.calls, []);
+});
+
+test('a machine’s cards keep their Ethernet addresses for good, and those that were asked for are taken', async (t) => {
+  const fake = await machine(t);
+  await fake.engine.networks.connect('lan', 'vm', { macAddress: '02:11:22:33:44:55' });
+  await fake.engine.containers.start(fake.id);
+  const first = networks(fake);
+  assert.match(first.bridge!.macAddress!, /^52:54:00(:[0-9a-f]{2}){3}$/);
+  assert.equal(first.lan!.macAddress, '02:11:22:33:44:55');
+  await fake.engine.containers.kill(fake.id, 'KILL');
+  await fake.engine.containers.wait(fake.id, 'not-running', new AbortController().signal);
+  await fake.engine.containers.start(fake.id);
+  assert.deepEqual(networks(fake), first);
+  assert.deepEqual(cards(fake), ['e1000e', 'virtio']);
 });

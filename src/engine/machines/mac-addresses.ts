@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { networksOf } from '../containers/pod-network.ts';
 import type { EngineContext } from '../context.ts';
+import type { EndpointSpec } from '../model.ts';
 import type { MachineRecord } from './record.ts';
 
 /**
@@ -15,14 +16,18 @@ export function keepMacAddresses(ctx: Pick<EngineContext, 'records'>, record: Ma
   for (const { network, endpoint } of cards) {
     const key =
       Object.hasOwn(networks, spec.networkMode) && network === modeOf(spec) ? spec.networkMode : network;
-    networks[key] = { ...endpoint, macAddress: endpoint.macAddress ?? newMacAddress() };
+    networks[key] = withMacAddress(endpoint);
   }
   const changed = ctx.records.change(record.id, () => ({ spec: { ...spec, networks } }));
   return { ...changed, spec: { ...changed.spec, machine: spec.machine } };
 }
 
+export function withMacAddress(endpoint: EndpointSpec): EndpointSpec {
+  return endpoint.macAddress ? endpoint : { ...endpoint, macAddress: newMacAddress() };
+}
+
 /** In the range of QEMU's own, which is nobody's hardware. */
-export function newMacAddress(): string {
+function newMacAddress(): string {
   return `52:54:00:${randomBytes(3).toString('hex').match(/../g)!.join(':')}`;
 }
 

@@ -16,6 +16,7 @@ import {
   plugLink,
   unplugLink,
 } from '../machines/links.ts';
+import { withMacAddress } from '../machines/mac-addresses.ts';
 import { changeMachine, controlOf, isMachine, type MachineRecord } from '../machines/record.ts';
 import { parsePruneFilters } from '../prune-filters.ts';
 
@@ -64,10 +65,11 @@ export class NetworkService implements Networks {
     });
   }
 
-  async connect(network: string, container: string, endpoint: EndpointSpec): Promise<void> {
+  async connect(network: string, container: string, asked: EndpointSpec): Promise<void> {
     const { id } = this.#ctx.records.find(container);
     await this.#ctx.queue.run(id, async () => {
       const record = this.#ctx.records.find(id);
+      const endpoint = isMachine(record) ? withMacAddress(asked) : asked;
       const net = this.get(network);
       checkConnectable(record, net);
       if (memberOf(record, net))
