@@ -17,7 +17,7 @@ export function diskDevice(disk: MachineDisk, slots: Slots, boot: number | undef
     case 'virtio':
       return { ...slots.virtio('virtio-blk'), ...common, ...cached };
     case 'scsi':
-      return { driver: 'scsi-hd', ...slots.scsi(), ...common, ...cached };
+      return { driver: 'scsi-hd', ...slots.scsi(disk.controller), ...common, ...cached };
     case 'sata':
       return { driver: 'ide-hd', ...slots.sata(), ...common, ...cached };
     case 'ide':

@@ -1,4 +1,4 @@
-import type { MachineSpec } from '../../../engine/machine.ts';
+import type { MachineSpec, ScsiController } from '../../../engine/machine.ts';
 import type { Node } from './blocks.ts';
 
 /** Ports that nothing is plugged into when a machine starts: for disks and network cards to come. */
@@ -17,6 +17,7 @@ export class Slots {
   #sata = 0;
   #ide = 0;
   #scsi = 0;
+  #foreign = new Map<ScsiController, number>();
   #mmio: boolean;
 
   constructor(spec: Pick<MachineSpec, 'type'>) {
@@ -60,8 +61,20 @@ export class Slots {
     return { bus: `pata${controller}.${Math.floor((index % 4) / 2)}`, unit: index % 2 };
   }
 
-  scsi(): { bus: string; 'scsi-id': number } {
-    if (this.#scsi === 0) this.devices.push({ ...this.virtio('virtio-scsi'), id: 'scsi' });
-    return { bus: 'scsi.0', 'scsi-id': this.#scsi++ };
+  /** Of a virtio controller, or of one that the guest knows from elsewhere: as many of them as its disks need. */
+  scsi(controller?: ScsiController): { bus: string; 'scsi-id': number } {
+    if (controller === undefined) {
+      if (this.#scsi === 0) this.devices.push({ ...this.virtio('virtio-scsi'), id: 'scsi' });
+      return { bus: 'scsi.0', 'scsi-id': this.#scsi++ };
+    }
+    const index = this.#foreign.get(controller) ?? 0;
+    this.#foreign.set(controller, index + 1);
+    const most = targets[controller];
+    const id = `${controller}-${Math.floor(index / most)}`;
+    if (index % most === 0) this.devices.push({ driver: controller, id, bus: this.port() });
+    return { bus: `${id}.0`, 'scsi-id': index % most };
   }
 }
+
+/** Disks on each: the LSI's own id is 7, the SAS controller has 8 ports. */
+const targets: Record<ScsiController, number> = { lsi53c895a: 7, mptsas1068: 8, megasas: 16, pvscsi: 16 };
