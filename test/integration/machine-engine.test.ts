@@ -63,6 +63,24 @@ test('the killed daemon leaves it running; what ends meanwhile comes up again by
     await daemon.ok('DELETE', `/isle/v1/machines/${name}?force=1&disks=1`);
 });
 
+test('one that starts with the engine goes down with it in order, and comes up again', async () => {
+  const labels = { Labels: { 'isle.autostart': '5' } };
+  await daemon.ok('POST', '/isle/v1/machines', tinyMachine('auto', { Container: labels }));
+  await daemon.ok('POST', '/containers/auto/start');
+  await consoleShows(daemon, 'auto');
+  const { Pid } = await stateOf(daemon, 'auto');
+  const stopped = daemon.call('POST', '/isle/v1/stop-workloads').catch(() => undefined);
+  while ((await stateOf(daemon, 'auto')).Status === 'running') await sleep(200);
+  await stopped;
+  // Its guest powered itself off, because it was asked to: nobody switched it off for good.
+  assert.deepEqual((await stateOf(daemon, 'auto')).ExitCode, 0);
+  await daemon.stop();
+  await daemon.start();
+  while ((await stateOf(daemon, 'auto')).Status !== 'running') await sleep(100);
+  assert.notEqual((await stateOf(daemon, 'auto')).Pid, Pid);
+  await daemon.ok('DELETE', '/isle/v1/machines/auto?force=1');
+});
+
 test('stock docker shows, stops and removes it, and is told what it cannot do', async () => {
   await daemon.ok('POST', '/isle/v1/machines', tinyMachine('box', { Disks: [disk] }));
   using docker = new DockerClient(daemon.host);
