@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { packCpio } from './cpio.ts';
-import { hasPvhEntry } from './elf.ts';
+import { hasPvhEntry } from '../../../lib/elf.ts';
 import { readKernelImage } from './kernel-image.ts';
 import { decompressLz4Legacy } from './lz4.ts';
 import { selectModules } from './modules.ts';

@@ -1,5 +1,5 @@
 import { decompressed } from '../../../lib/decompress.ts';
-import { hasPvhEntry } from './elf.ts';
+import { hasPvhEntry } from '../../../lib/elf.ts';
 import { decompressLz4Legacy } from './lz4.ts';
 
 /** Larger than any kernel: what undoes to more is a bomb. */

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { errnoOf } from '../../../lib/errors.ts';
-import { elfSections, emptySection } from './elf.ts';
+import { elfSections, emptySection } from '../../../lib/elf.ts';
 import { unpackFile } from './kernel-image.ts';
 
 /** A module that the guest's init loads when it is asked for `class`: see native/guest/modules.c. */
