@@ -24,6 +24,11 @@ export interface MachineSpec {
   tpm: boolean;
   /** Boots this instead of a boot loader. Host paths. */
   kernel?: { path: string; initrd?: string; arguments: string };
+  /**
+   * The kernel is all there is: `{ip}`, `{prefix}`, `{netmask}`, `{gateway}`, `{mac}` and `{hostname}` in its arguments become those of its first
+   * network card when it starts, and what it writes to QEMU's isa-debug-exit is its exit code.
+   */
+  unikernel?: boolean;
   disks: MachineDisk[];
   cdroms: { target: string; path?: string }[];
   /** `virtio`, `e1000e`, `rtl8139`, …: what guests without virtio need; order as the container's networks. */

@@ -150,7 +150,7 @@ async function makeVolumes(
 function refuseMachineRuntime({ runtimes }: EngineContext, name: string): void {
   if (name === machineRuntime || runtimes.get(name)?.traits.machine)
     throw isleError('invalidParameter', {
-      message: `the runtime ${name} runs virtual machines, which boot from disks and not from an image: make one with "isle vm create" (for an image with a kernel of its own, take --runtime microvm)`,
+      message: `the runtime ${name} runs virtual machines, which boot from disks and not from an image: make one with "isle vm create", or "isle run --runtime unikernel --kernel FILE" (for an image with a kernel of its own, take --runtime microvm)`,
     });
 }
 

@@ -23,6 +23,7 @@ import { makeDisk, type PlannedDisk, planDisk } from './disks.ts';
 import { type MachineRecord, machineRuntime } from './record.ts';
 import { nextTarget } from './targets.ts';
 import { checkUserFiles, refuseFileOfOther } from './user-files.ts';
+import { unikernelHardware, unikernelRuntime } from './unikernel.ts';
 import { warningsFor } from './warnings.ts';
 
 /**
@@ -37,15 +38,16 @@ export async function createMachine(
 ): Promise<{ id: string; warnings: string[] }> {
   const id = newId();
   const named = withTargets(request);
+  const runtimeName = named.container.runtime === unikernelRuntime ? unikernelRuntime : machineRuntime;
   const hardware: Omit<MachineSpec, 'disks'> = {
-    ...named.hardware,
+    ...(runtimeName === unikernelRuntime ? await unikernelHardware(named.hardware) : named.hardware),
     uuid: named.hardware.uuid ?? randomUUID(),
     snapshots: [],
   };
   checkHardware({ ...hardware, disks: named.disks.map((disk) => ({ format: 'qcow2', ...disk })) });
-  const asked: ContainerSpec = { ...request.container, image: '', runtime: machineRuntime };
+  const asked: ContainerSpec = { ...request.container, image: '', runtime: runtimeName };
   checkMachineContainer(asked);
-  const runtime = await ctx.runtimes.require(machineRuntime);
+  const runtime = await ctx.runtimes.require(runtimeName);
   const spec = withDefaults(ctx, asked);
   const warnings = [...checkSpec(spec), ...(await warningsFor(ctx, hardware))];
   checkIsolation(ctx, runtime.traits, spec);
@@ -64,7 +66,7 @@ export async function createMachine(
       createdAt: now(),
       podId: id,
       imageId: '',
-      runtimeName: machineRuntime,
+      runtimeName,
       spec: { ...spec, machine: { ...hardware, disks: disks.map(({ disk }) => disk) } },
       process: { path: '', args: [], env: [], cwd: '', user: '' },
       idMap: taken?.map,
