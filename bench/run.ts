@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util';
 import { startRegistry } from '../test/fixtures/registry.ts';
 import { type BenchEngine, docker, isle, podman, isleConfig } from './engines.ts';
 import { median, memory, output, timeCommand, timeParallel } from './measure.ts';
+import { machines } from './machines.ts';
 import { bareQemu, monitorBytes, timeToOutput, untilHealthy } from './microvm.ts';
 import { timePulls } from './pull.ts';
 import { bootableArchive, inIsle, inNspawn } from './system.ts';
@@ -66,6 +67,15 @@ try {
   if (wanted('many')) await many();
   if (wanted('system')) await system();
   if (wanted('microvm')) await microvm();
+  if (wanted('machines'))
+    await machines({
+      isle: join(root, 'isle'),
+      socket: engines[0]!.socket,
+      env: environment(engines[0]!),
+      work,
+      rounds: values.quick ? 3 : 7,
+      record,
+    });
   printTables(rows, engines);
   if (values.json)
     writeFileSync(
