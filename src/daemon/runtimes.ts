@@ -3,6 +3,7 @@ import type { RuntimeOffer } from '../engine/runtimes.ts';
 import { programPath } from '../host/installation.ts';
 import { isleError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
+import { once } from '../lib/once.ts';
 import { createOciRuntime, type OciRuntimeOptions } from '../runtimes/oci/runtime.ts';
 import type { MachineOptions } from '../runtimes/machine/runtime.ts';
 import type { MicrovmOptions } from '../runtimes/microvm/runtime.ts';
@@ -35,10 +36,13 @@ export function runtimeOffers(config: DaemonConfig, log: Logger): Record<string,
  * install) when this host cannot have it; its code is loaded only then.
  */
 function ownOffers(config: DaemonConfig, log: Logger): Record<string, RuntimeOffer> {
+  const machine = machineOffer(config, log);
   return {
     system: systemOffer(config, log),
     microvm: microvmOffer(config, log),
-    machine: machineOffer(config, log),
+    machine,
+    // What runs whole machines runs those that are nothing but a kernel.
+    unikernel: machine,
   };
 }
 
@@ -100,14 +104,15 @@ function machineOffer(config: DaemonConfig, log: Logger): RuntimeOffer {
     path: `/usr/bin/qemu-system-${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}`,
     // Who runs containers only lacks nothing.
     optional: true,
-    async open() {
+    // Two names share it.
+    open: once(async () => {
       const { createMachineRuntime } = await import('../runtimes/machine/runtime.ts');
       return await createMachineRuntime(options());
-    },
-    async caretaker() {
+    }),
+    caretaker: once(async () => {
       const { createMachineCaretaker } = await import('../runtimes/machine/runtime.ts');
       return await createMachineCaretaker(options());
-    },
+    }),
     async status() {
       const { accelerationOf, findHost } = await import('../runtimes/machine/host.ts');
       return { accelerator: accelerationOf(await findHost(config.machine, programPath('isle-vmm'))) };

@@ -8,12 +8,17 @@ const gibibyte = 1024 ** 3;
 /** What is done, and people should know before they wonder. */
 export async function warningsFor(
   ctx: Pick<EngineContext, 'runtimes'>,
-  { arch, accelerator, memory }: Pick<MachineSpec, 'arch' | 'accelerator' | 'memory'>,
+  {
+    arch,
+    accelerator,
+    memory,
+    unikernel,
+  }: Pick<MachineSpec, 'arch' | 'accelerator' | 'memory' | 'unikernel'>,
 ): Promise<string[]> {
   const warnings: string[] = [];
   const own = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
   if (arch !== own) warnings.push(`its ${arch} processors are emulated on this ${own} host, which is slow`);
-  else if (accelerator === undefined) {
+  else if (accelerator === undefined && !unikernel) {
     const status = await ctx.runtimes.offer(machineRuntime)?.status?.();
     const used = status?.accelerator;
     if (used !== undefined && used !== 'KVM') warnings.push(`KVM cannot be used: it runs on ${used}`);

@@ -20,6 +20,7 @@ import { passedDevices } from './passthrough.ts';
 import { bootPlanOf } from './plan.ts';
 import { type MachineLink, type MachineRecord, writeMachineRecord } from './record.ts';
 import { askSupervisor } from './supervisor.ts';
+import { unikernelExitCode } from './unikernel.ts';
 
 /** Milliseconds for QEMU to open its monitor on a busy host. */
 const openingTime = 30_000;
@@ -282,8 +283,10 @@ export class Machine implements LiveMachine, LinkedMachine {
     const exit = await ended;
     this.#ended.abort(isleError('conflict', { message: `container ${this.id} is not running` }));
     this.disconnect();
-    const { off, reason } = await readOutcome(this.place.outcome);
-    const { ending } = this.record;
+    const { off, code, reason } = await readOutcome(this.place.outcome);
+    const { ending, phase } = this.record;
+    const said = this.hardware.spec.unikernel && phase === 'running' ? unikernelExitCode(code) : undefined;
+    if (said !== undefined) return { ...exit, code: said };
     if (ending !== undefined) return off ? exit : { ...exit, reason: reason ?? ending };
     if (off && exit.code === 0) return { ...exit, power: 'off' };
     return this.doomed || reason === undefined ? exit : { ...exit, reason };

@@ -6,6 +6,8 @@ const maxOutcome = 16 * 1024;
 export interface Outcome {
   /** QEMU ended by itself, as it does when its guest switches off. */
   off: boolean;
+  /** QEMU's exit code, when it has one. */
+  code?: number;
   /** What ended it else. */
   reason?: string;
 }
@@ -26,7 +28,8 @@ export async function readOutcome(path: string): Promise<Outcome> {
     .join('');
   const end =
     how === 'killed' ? `was killed by signal ${number}` : `ended with exit code ${number ?? 'unknown'}`;
-  return { off: false, reason: `QEMU ${end}${words}` };
+  const code = how === 'exited' ? { code: Number(number) } : {};
+  return { off: false, ...code, reason: `QEMU ${end}${words}` };
 }
 
 function clean(text: string): string {

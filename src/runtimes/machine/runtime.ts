@@ -40,6 +40,7 @@ import { filesOf } from './plan.ts';
 import { type MachineRecord, readMachineRecord } from './record.ts';
 import { machineResources } from './resources.ts';
 import { generationsOf } from './supervisor.ts';
+import { unikernelHardware } from './unikernel.ts';
 
 export type { MachineOptions };
 
@@ -89,16 +90,16 @@ export class MachineRuntime implements Runtime {
 
   async create(workload: Workload): Promise<void> {
     const { layout, host, oci } = this.#parts;
-    const { id, machine: hardware, netns } = workload;
-    if (!hardware)
+    const { id, machine, netns } = workload;
+    if (!machine)
       throw isleError('invalidParameter', { message: 'the runtime machine runs virtual machines only' });
     if (netns === undefined)
       throw isleError('invalidParameter', {
         message: "a machine cannot use the host's network: give it a network, or none",
       });
-    await emulatorFor(host, hardware.spec.arch);
-    const { accelerator } = accelerationFor(host, hardware.spec);
-    const passed = await passedDevices(hardware.spec);
+    await emulatorFor(host, machine.spec.arch);
+    const { accelerator } = accelerationFor(host, machine.spec);
+    const passed = await passedDevices(machine.spec);
     const confinement = await this.#parts.confinement();
     const place = layout.machine(id);
     const root = workload.idMap?.hostId ?? 0;
@@ -109,15 +110,16 @@ export class MachineRuntime implements Runtime {
     await mountMonitor(place.monitor, root, 1024);
     await mountFiles(place.files, root);
     failpoint('machine.directory.after');
-    const links = (await wireGuest(netns, { owner: root + qemuUser, configuresItself: true })).map(
-      ({ name, tap, macAddress }, index) => ({
-        index,
-        name,
-        tap,
-        macAddress,
-        model: hardware.spec.nicModels[index] ?? 'virtio',
-      }),
-    );
+    const wired = await wireGuest(netns, { owner: root + qemuUser, configuresItself: true });
+    const links = wired.map(({ name, tap, macAddress }, index) => ({
+      index,
+      name,
+      tap,
+      macAddress,
+      model: machine.spec.nicModels[index] ?? 'virtio',
+    }));
+    const weak = accelerator === 'kvm' && host.accelerator !== 'kvm';
+    const hardware = unikernelHardware(machine, { links: wired, hostname: workload.hostname, weak });
     const devices = [
       ...(accelerator === 'kvm' ? ['/dev/kvm'] : []),
       // For cards that come later, too.
@@ -137,14 +139,14 @@ export class MachineRuntime implements Runtime {
       accelerator,
       phase: 'created',
     };
-    const machine = this.#watch(id, record);
+    const made = this.#watch(id, record);
     // Only now: these mounts travel into the container, where those of before may not (crun until 1.9 binds one alone).
     failpoint('machine.files.before');
-    await machine.exposeAll(filesOf(hardware));
-    await machine.prepare(1, hardware.restoreFrom !== undefined && 'path' in hardware.restoreFrom);
+    await made.exposeAll(filesOf(hardware));
+    await made.prepare(1, hardware.restoreFrom !== undefined && 'path' in hardware.restoreFrom);
     failpoint('machine.files.after');
     // The last: without it, what is there is no machine.
-    await machine.save({});
+    await made.save({});
     undo.keep();
   }
 
@@ -171,12 +173,12 @@ export class MachineRuntime implements Runtime {
     return { pid };
   }
 
-  /** SIGKILL pulls the plug; everything else asks the guest to power off. */
+  /** SIGKILL pulls the plug; everything else asks the guest to power off. A unikernel hears no power button. */
   async signal(id: string, signal: number): Promise<void> {
     const machine = await this.#running(id);
-    if (signal !== sigkill) return await this.machines.shutdown(id);
+    if (signal !== sigkill && !machine.hardware.spec.unikernel) return await this.machines.shutdown(id);
     machine.doomed = true;
-    await this.#parts.oci.signal(id, signal);
+    await this.#parts.oci.signal(id, sigkill);
   }
 
   async wait(id: string): Promise<Exit> {

@@ -41,11 +41,12 @@ export function qemuCommand(command: QemuCommand): string[] {
   const screen = spec.graphics ? screenDevices(spec.type, slots) : [];
   const pcScreen = spec.type === 'q35';
   const devices = [
-    ...serialDevices(slots),
+    ...(spec.unikernel ? [] : serialDevices(slots)),
     ...blockDevices(hardware, slots),
     ...command.links.map((link) => nicDevice(link, slots, bootIndex(spec.boot, `net${link.index}`))),
     ...shareDevices(command, slots),
-    ...commonDevices(slots),
+    ...(spec.unikernel ? [] : commonDevices(slots)),
+    ...(spec.unikernel && spec.arch === 'x86_64' ? [exitDevice] : []),
     ...(pcScreen ? [] : screen),
     ...command.passed.map((device) =>
       device.driver === 'vfio-pci' ? { ...device, bus: slots.port() } : device,
@@ -65,6 +66,7 @@ export function qemuCommand(command: QemuCommand): string[] {
     ...(spec.type === 'microvm' ? ['-global', 'virtio-mmio.force-legacy=false'] : []),
     ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
     ...['-rtc', 'base=utc,driftfix=slew'].slice(0, spec.arch === 'x86_64' ? 2 : 0),
+    ...(spec.unikernel ? ['-no-reboot'] : []),
     ...(spec.boot.length > 0 && !spec.kernel ? ['-boot', 'strict=on'] : []),
     ...kernelOptions(command),
     ...(command.incoming ? ['-incoming', 'defer'] : []),
@@ -92,6 +94,9 @@ export function qemuCommand(command: QemuCommand): string[] {
     ),
   ];
 }
+
+/** Where a unikernel writes its exit code: QEMU ends with it. */
+const exitDevice: Node = { driver: 'isa-debug-exit', iobase: 0x501, iosize: 4 };
 
 const usbDevices: Node[] = [
   { driver: 'qemu-xhci', id: 'usb', bus: 'pcie.0' },

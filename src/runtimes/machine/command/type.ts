@@ -26,10 +26,11 @@ export function typeOptions(spec: MachineSpec, { accelerator }: Acceleration, pf
   ];
 }
 
-function boardOf({ type, arch, firmware }: MachineSpec, pflash: boolean): string {
+function boardOf({ type, arch, firmware, unikernel }: MachineSpec, pflash: boolean): string {
   const options = ['memory-backend=memory', 'dump-guest-core=off'];
-  // Debian's kernel finds virtio-mmio devices by ACPI alone.
-  if (type === 'microvm') options.push('acpi=on', 'rtc=on', 'pit=on', 'pic=on', 'isa-serial=on');
+  // Debian's kernel finds virtio-mmio devices by ACPI alone; unikernels by QEMU's words on their command line.
+  if (type === 'microvm')
+    options.push(`acpi=${unikernel ? 'off' : 'on'}`, 'rtc=on', 'pit=on', 'pic=on', 'isa-serial=on');
   if (type === 'q35') options.push(`smm=${firmware === 'uefi-secure' ? 'on' : 'off'}`, 'vmport=off');
   if (arch === 'aarch64') options.push('gic-version=max');
   if (pflash) options.push('pflash0=code', 'pflash1=nvram');
