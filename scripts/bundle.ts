@@ -76,13 +76,13 @@ async function bundleCommandLine(): Promise<void> {
 
 /** Leaves the other commands out: a call of this one never loads them. */
 function only(name: string): Plugin {
-  const kept = `./commands/${name}.ts`;
+  const kept = `/commands/${name}.ts`;
   if (!existsSync(join(root, 'src/cli', kept))) throw new Error(`there is no command ${name}`);
   return {
     name: 'only',
     setup: ({ onResolve }) => {
-      onResolve({ filter: /^\.\/commands\/.*\.ts$/ }, ({ path }) =>
-        path === kept ? undefined : { path: './cli.cjs', external: true },
+      onResolve({ filter: /^\.\.?\/commands\/.*\.ts$/ }, ({ path }) =>
+        path.endsWith(kept) ? undefined : { path: './cli.cjs', external: true },
       );
     },
   };

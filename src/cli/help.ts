@@ -34,12 +34,16 @@ function overview(paint: Paint): string {
     `  isle run -it --rm debian bash             a shell in a fresh Debian`,
     `  isle run -d --name web -p 8080:80 nginx   a web server`,
     `  isle ps                                   what runs`,
+    `  isle vm create deb --image FILE --ssh-key KEY   a virtual machine of a cloud image`,
     '',
   ];
   for (const group of headings) {
     lines.push(paint.bold(group));
-    const listed = Object.entries(commands).filter(([, entry]) => entry.group === group && !entry.hidden);
+    const all = Object.entries(commands).filter(([, entry]) => entry.group === group && !entry.hidden);
+    const listed = all.filter(([, entry]) => !entry.rare);
     for (const [name, entry] of listed) lines.push(`  ${name.padEnd(20)} ${entry.summary}`);
+    if (listed.length < all.length)
+      lines.push(`  ${paint.dim(`and ${all.length - listed.length} more: isle help vm`)}`);
     lines.push('');
   }
   lines.push(
@@ -56,10 +60,16 @@ function overview(paint: Paint): string {
 
 function groupHelp(group: string, paint: Paint): string {
   const lines = [`${paint.bold(`isle ${group}`)}: ${groups[group]!.toLowerCase()}`, ''];
-  for (const word of secondWords(group).sort()) {
-    const found = findCommand([group, word]);
-    if (found) lines.push(`  ${word.padEnd(12)} ${found.entry.summary}`);
-  }
+  // Another word for a command of the group is said by that command's own help.
+  const words = secondWords(group)
+    .map((word) => ({ word, found: findCommand([group, word]) }))
+    .filter(
+      ({ word, found }) =>
+        found && (found.name === `${group} ${word}` || !found.name.startsWith(`${group} `)),
+    )
+    .sort((a, b) => (a.word < b.word ? -1 : 1));
+  const width = Math.max(12, ...words.map(({ word }) => word.length));
+  for (const { word, found } of words) lines.push(`  ${word.padEnd(width)} ${found?.entry.summary}`);
   return `${lines.join('\n')}\n\n${paint.bold(`isle help ${group} COMMAND`)} says more, with examples.\n`;
 }
 

@@ -1,5 +1,5 @@
 import type { Command } from './command.ts';
-import { machineAliases, machineCommands } from './vm/commands.ts';
+import { everydayMachineCommands, machineAliases, machineCommands } from './vm/commands.ts';
 
 export interface Entry {
   readonly summary: string;
@@ -7,6 +7,8 @@ export interface Entry {
   readonly group: 'Containers' | 'Virtual machines' | 'Images' | 'Volumes and networks' | 'Engine' | 'Other';
   readonly load: () => Promise<{ command: Command }>;
   readonly hidden?: boolean;
+  /** Not among those that `isle help` begins with. */
+  readonly rare?: boolean;
 }
 
 /** Every command by its words; a file is loaded only when its command is called. */
@@ -171,7 +173,7 @@ export const commands: Readonly<Record<string, Entry>> = {
     group: 'Containers',
     load: () => import('./commands/container-inspect.ts'),
   },
-  ...machineCommands,
+  ...withRare(machineCommands, everydayMachineCommands),
   images: {
     summary: 'List images',
     group: 'Images',
@@ -461,6 +463,19 @@ export const absent: ReadonlySet<string> = new Set([
   'secret',
   'config',
 ]);
+
+/** Marks those that are not among the everyday ones. */
+function withRare(
+  entries: Readonly<Record<string, Entry>>,
+  everyday: ReadonlySet<string>,
+): Record<string, Entry> {
+  return Object.fromEntries(
+    Object.entries(entries).map(([name, entry]) => [
+      name,
+      everyday.has(name) ? entry : { ...entry, rare: true },
+    ]),
+  );
+}
 
 function forms(group: string, names: readonly string[]): Record<string, string> {
   return Object.fromEntries(names.map((name) => [`${group} ${name}`, name]));

@@ -261,6 +261,23 @@ export const machineCommands: Readonly<Record<string, Entry>> = {
   },
 };
 
+/** What `isle help` begins with. */
+export const everydayMachineCommands: ReadonlySet<string> = new Set(
+  [
+    'create',
+    'list',
+    'start',
+    'shutdown',
+    'show',
+    'console',
+    'display',
+    'edit',
+    'remove',
+    'import',
+    'export',
+  ].map((word) => `vm ${word}`),
+);
+
 /** Other words of virsh's, Incus's and Docker's for the same. */
 export const machineAliases: Readonly<Record<string, string>> = {
   'vm vol-ls': 'vm vol-list',
