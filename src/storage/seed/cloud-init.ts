@@ -33,7 +33,9 @@ function networks(links: readonly SeedLink[]) {
     // A guest that asks for what nobody answers waits for minutes.
     const has = (sign: string) => addresses.some((address) => address.includes(sign));
     const ask = { dhcp4: has('.'), dhcp6: has(':') };
-    return [`nic${at}`, { match: { macaddress: macAddress.toLowerCase() }, ...ask }] as const;
+    // Guests that do not know netplan (ifupdown, sysconfig) find a card by its name only: it is given the one that is said.
+    const name = `eth${at}`;
+    return [name, { match: { macaddress: macAddress.toLowerCase() }, 'set-name': name, ...ask }] as const;
   });
   return { version: 2, ethernets: Object.fromEntries(ethernets) };
 }

@@ -119,8 +119,8 @@ test('each card asks for what its network answers', () => {
   assert.deepEqual(parse(files['network-config']!), {
     version: 2,
     ethernets: {
-      nic0: { match: { macaddress: '02:42:ac:11:00:02' }, dhcp4: true, dhcp6: false },
-      nic1: { match: { macaddress: '02:42:ac:12:00:02' }, dhcp4: true, dhcp6: true },
+      eth0: { match: { macaddress: '02:42:ac:11:00:02' }, 'set-name': 'eth0', dhcp4: true, dhcp6: false },
+      eth1: { match: { macaddress: '02:42:ac:12:00:02' }, 'set-name': 'eth1', dhcp4: true, dhcp6: true },
     },
   });
   assert.deepEqual(parse(files['meta-data']!), { 'instance-id': 'i-1', 'local-hostname': 'deb' });
