@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,12 +21,18 @@ before(async () => {
 after(async () => await daemon.close());
 
 test('a machine boots, is shown, is asked to power off, and goes with its disks', async () => {
-  const body = tinyMachine('web', { Disks: [disk], Hardware: { OsVariant: 'tiny' } });
+  const file = join(daemon.root, 'data.qcow2');
+  execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', file, '16M']);
+  const { uid, mode } = await stat(file);
+  const own = { Source: { Kind: 'file', Path: file, Format: 'qcow2' } };
+  const body = tinyMachine('web', { Disks: [disk, own], Hardware: { OsVariant: 'tiny' } });
   const { Id } = (await daemon.ok('POST', '/isle/v1/machines', body)).json<{ Id: string }>();
   assert.ok(existsSync(join(daemon.dataRoot, 'disks/web-vda/disk.qcow2')));
   await daemon.ok('POST', '/containers/web/start');
   const shown = await consoleShows(daemon, 'web');
   assert.match(shown, /tiny login:/);
+  const other = await daemon.call('POST', '/isle/v1/machines', tinyMachine('thief', { Disks: [own] }));
+  assert.match(other.text, /is the disk vdb of the machine \\"web\\"/);
   const [row] = (await daemon.ok('GET', '/containers/json')).json<Record<string, string>[]>();
   assert.deepEqual([row?.Image, row?.State, row?.Id], ['tiny', 'running', Id]);
   const machine = (await daemon.ok('GET', '/isle/v1/machines/web')).json<{
@@ -43,6 +49,8 @@ test('a machine boots, is shown, is asked to power off, and goes with its disks'
   assert.deepEqual([Status, ExitCode], ['exited', 0]);
   await daemon.ok('DELETE', '/isle/v1/machines/web?disks=1');
   while ((await readdir(join(daemon.dataRoot, 'disks'))).length > 0) await sleep(20);
+  const left = await stat(file);
+  assert.deepEqual([left.uid, left.mode], [uid, mode], 'the file of the user is the user’s again');
 });
 
 test('the killed daemon leaves it running; what ends meanwhile comes up again by its policy', async () => {

@@ -5,6 +5,7 @@ import type { MachineDisk } from '../machine.ts';
 import type { DiskRequest, MachineWork } from '../machines.ts';
 import { allMachines } from './record.ts';
 import { takeFromAppliance } from './take-disk.ts';
+import { checkUserImage } from './user-image.ts';
 import { refuseSharedFile, userFile } from './user-files.ts';
 
 /** A disk that is going to be: what the record will say of it, and what has to be done for that. */
@@ -32,6 +33,7 @@ export async function planDisk(
       const what = `the disk ${target}`;
       const path = await userFile(ctx, what, source.path, 'disk');
       await refuseSharedFile(ctx, machine.id, { path, readOnly: disk.readOnly, target });
+      await checkUserImage(path, source.format);
       return { disk: { ...disk, path, format: source.format }, source, made: false };
     }
     case 'disk': {

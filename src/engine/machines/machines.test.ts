@@ -108,6 +108,36 @@ test('one file for two machines is refused, whatever it is called', async (t) =>
   await assert.rejects(create(fake, 'five', [file(twice), file(twice)]), /vda and vdb are the same/);
 });
 
+test('a file that is not of the format that was said is refused before a guest sees it', async (t) => {
+  const fake = await engineFor(t);
+  const path = join(fake.directory, 'disk');
+  const asRaw = diskRequest({ kind: 'file', path, format: 'raw' });
+  await writeFile(path, '');
+  await assert.rejects(create(fake, 'web', [asRaw]), /looks like an empty file/);
+  for (const [format, head] of [
+    ['qcow2', 'QFI\xfb'],
+    ['vmdk', 'KDMV'],
+    ['vhdx', 'vhdxfile'],
+  ] as const) {
+    await writeFile(path, Buffer.concat([Buffer.from(head, 'latin1'), Buffer.alloc(4096)]));
+    await assert.rejects(
+      create(fake, 'web', [asRaw]),
+      new RegExp(`said to be raw, but looks like ${format}`),
+    );
+  }
+  await writeFile(path, Buffer.alloc(4096));
+  const asQcow2 = diskRequest({ kind: 'file', path, format: 'qcow2' });
+  await assert.rejects(create(fake, 'web', [asQcow2]), /said to be qcow2, but does not begin as one/);
+  const header = Buffer.alloc(4096);
+  header.write('QFI\xfb', 'latin1');
+  header.writeUInt32BE(3, 4);
+  header.writeBigUInt64BE(200n, 8); // the offset of a backing file's name
+  await writeFile(path, header);
+  await assert.rejects(create(fake, 'web', [asQcow2]), /it has a backing file/);
+  await writeFile(path, Buffer.alloc(4096));
+  await create(fake, 'web', [asRaw]);
+});
+
 test('of two creates at once that want one file, one wins', async (t) => {
   const fake = await engineFor(t);
   const path = await rawFile(fake.directory, 'disk.raw');
