@@ -1,22 +1,26 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ContainerSpec } from '../../src/engine/model.ts';
+import type { ContainerSpec, Resources } from '../../src/engine/model.ts';
 import type { Runtime } from '../../src/engine/runtime.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { newId } from '../../src/lib/ids.ts';
+import { createMachineRuntime } from '../../src/runtimes/machine/runtime.ts';
 import { createMicrovmRuntime } from '../../src/runtimes/microvm/runtime.ts';
 import { createOciRuntime } from '../../src/runtimes/oci/runtime.ts';
+import { machineOptions } from '../fixtures/machine.ts';
 import { microvmOptions } from '../fixtures/microvm.ts';
 
 /**
  * The victim of the crash tests: leads one container through its life and says after each step that it is done.
- * Arguments: `oci`, `microvm` or `pooled microvm` (a guest waits for it); the runtime's options and the workload, as JSON. Failures are said too, and do not stop it.
+ * Arguments: `oci`, `machine`, `microvm` or `pooled microvm` (a guest waits for it); the runtime's options and the workload, as JSON. Failures are said too, and do not stop it.
  */
 const kind = process.argv[2];
 const [options, workload] = process.argv.slice(3).map((text) => JSON.parse(text));
 const runtime: Runtime =
   kind === 'oci'
     ? await createOciRuntime({ ...options, log: silentLog() })
-    : await createMicrovmRuntime(microvmOptions(options));
+    : kind === 'machine'
+      ? await createMachineRuntime(machineOptions(options))
+      : await createMicrovmRuntime(microvmOptions(options));
 const { id } = workload;
 
 async function step(name: string, act: () => Promise<unknown>): Promise<void> {
@@ -27,6 +31,8 @@ async function step(name: string, act: () => Promise<unknown>): Promise<void> {
     process.stdout.write(`failed ${name}: ${String(error)}\n`);
   }
 }
+
+const changes: Record<string, Resources> = { oci: { pidsLimit: 77 }, machine: { cpuShares: 77 } };
 
 const exec = {
   id: newId(),
@@ -45,14 +51,15 @@ if (kind === 'pooled microvm') await guestWaits();
 process.stdout.write('begin\n');
 await step('create', () => runtime.create(workload));
 await step('start', () => runtime.start(id));
-await step('exec', async () => {
-  const { streams, exit } = await runtime.exec(id, exec);
-  streams.stdout.resume();
-  streams.stderr.resume();
-  await exit;
-});
+if (kind !== 'machine')
+  await step('exec', async () => {
+    const { streams, exit } = await runtime.exec(id, exec);
+    streams.stdout.resume();
+    streams.stderr.resume();
+    await exit;
+  });
 await step('update', () =>
-  runtime.update(id, kind !== 'oci' ? { cpuShares: 77, memory: 112 * 1024 * 1024 } : { pidsLimit: 77 }),
+  runtime.update(id, changes[kind ?? ''] ?? { cpuShares: 77, memory: 112 * 1024 * 1024 }),
 );
 await step('pause', () => runtime.pause(id));
 await step('resume', () => runtime.resume(id));

@@ -33,7 +33,7 @@ export interface CrashFixture {
 export interface Lives {
   title: string;
   /** As runtime-life.ts knows it. */
-  runtime: 'oci' | 'microvm' | 'pooled microvm';
+  runtime: 'oci' | 'machine' | 'microvm' | 'pooled microvm';
   open(): Promise<CrashFixture>;
   points: string[];
   /** Failing there is told by the step's failure, and nothing else. Default: all. */
@@ -141,7 +141,7 @@ export function lives({
       const kept = join(fixture.directory, 'netns');
       const mounts = (await mountTable())
         .map(({ target }) => target)
-        .filter((target) => target !== kept && own(target));
+        .filter((target) => !target.startsWith(kept) && own(target));
       assert.deepEqual(mounts, []);
       assert.deepEqual(await (await detectCgroups()).children(`/${fixture.instance}`), []);
       for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {

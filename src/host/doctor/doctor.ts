@@ -5,6 +5,7 @@ import type { Check, DoctorOptions, Finding } from './finding.ts';
 import { checkGroup, checkKernel, checkRoot } from './kernel.ts';
 import { checkInotify, checkRlimits } from './limits.ts';
 import { checkIdmappedLayers, checkIdmappedMounts, checkUserNamespaces } from './namespaces.ts';
+import { checkArchitectures, checkFirmware, checkQemuImg, checkSwtpm } from './machines.ts';
 import { checkBridgeFilter, checkForwardPolicy, checkForwarding } from './network.ts';
 import { checkDelegation, checkLxcfs } from './system-containers.ts';
 import { checkCatatonit, checkConmon, checkCrun, checkNftables, checkSeccomp } from './tools.ts';
@@ -44,6 +45,10 @@ const checks: Readonly<Record<string, Check>> = {
   virtiofsd: checkVirtiofsd,
   'guest-kernel': checkGuestKernel,
   'guest-network': checkGuestNetwork,
+  'qemu-img': checkQemuImg,
+  firmware: checkFirmware,
+  swtpm: checkSwtpm,
+  architectures: checkArchitectures,
 };
 
 /** Looks at everything Isle needs of this host, without an engine. Order and names are stable; never throws. */

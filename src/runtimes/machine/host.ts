@@ -2,6 +2,7 @@ import { access, constants } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MachineSpec } from '../../engine/machine.ts';
 import { detectKvm } from '../../host/kvm.ts';
+import { emulatorFor } from '../../host/machine-tools.ts';
 import { virtiofsdPaths } from '../../host/microvm-tools.ts';
 import { isleError } from '../../lib/errors.ts';
 import type { MachineConfig } from './config.ts';
@@ -17,13 +18,6 @@ export interface MachineHost {
   why?: string;
 }
 
-/** Which package of Debian has QEMU for an architecture. */
-const packages: Record<MachineSpec['arch'], string> = {
-  x86_64: 'qemu-system-x86',
-  aarch64: 'qemu-system-arm',
-  riscv64: 'qemu-system-misc',
-};
-
 /** Throws `unavailable` with what to install. */
 export async function findHost(config: MachineConfig, vmm: string): Promise<MachineHost> {
   const arch = process.arch === 'x64' ? 'x86_64' : process.arch === 'arm64' ? 'aarch64' : undefined;
@@ -34,16 +28,16 @@ export async function findHost(config: MachineConfig, vmm: string): Promise<Mach
     arch,
     ...(kvm.usable ? { accelerator: 'kvm' } : { accelerator: 'tcg', why: kvm.why }),
   };
-  await emulatorFor(host, arch ?? 'x86_64');
+  await qemuFor(host, arch ?? 'x86_64');
   return host;
 }
 
 /** QEMU's program. Throws `unavailable`. */
-export async function emulatorFor({ config }: MachineHost, arch: MachineSpec['arch']): Promise<string> {
-  const path = join(config.qemuDirectory ?? '/usr/bin', `qemu-system-${arch}`);
+export async function qemuFor({ config }: MachineHost, arch: MachineSpec['arch']): Promise<string> {
+  const path = join(config.qemuDirectory ?? '/usr/bin', emulatorFor(arch).program);
   if (await runs(path)) return path;
   throw isleError('unavailable', {
-    message: `machines for ${arch} need ${path}: install ${packages[arch]}, or run isle doctor`,
+    message: `machines for ${arch} need ${path}: install ${emulatorFor(arch).package}, or run isle doctor`,
   });
 }
 

@@ -7,8 +7,8 @@ import type { BootPlan, Helper } from './boot-file.ts';
 import type { Visible } from './command/blocks.ts';
 import type { Node } from './command/blocks.ts';
 import { qemuCommand } from './command/qemu-command.ts';
-import { nvramName, prepareFirmware } from './firmware.ts';
-import { emulatorFor, type MachineHost, swtpmFor, virtiofsdFor } from './host.ts';
+import { bootLoaderOf, nvramName, prepareFirmware } from './firmware.ts';
+import { qemuFor, type MachineHost, swtpmFor, virtiofsdFor } from './host.ts';
 import { machinePaths } from './layout.ts';
 import type { MachineRecord } from './record.ts';
 
@@ -26,11 +26,13 @@ export async function bootPlanOf(
   { generation, incoming, passed }: { generation: number; incoming: boolean; passed: Node[] },
 ): Promise<BootPlan> {
   const [qemu, helpers, firmware] = await Promise.all([
-    emulatorFor(host, hardware.spec.arch),
+    qemuFor(host, hardware.spec.arch),
     helpersOf(host, hardware, visible),
     prepareFirmware(hardware),
   ]);
+  const bootLoader = bootLoaderOf(hardware);
   const args = qemuCommand({
+    ...(bootLoader === undefined ? {} : { bootLoader }),
     qemu,
     accelerator,
     hardware,

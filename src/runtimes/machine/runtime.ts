@@ -30,7 +30,7 @@ import { continueFrom } from './control/save.ts';
 import { limitDisks } from './control/disks.ts';
 import { machineControl } from './control.ts';
 import { mountFiles } from './exposure.ts';
-import { accelerationFor, emulatorFor } from './host.ts';
+import { accelerationFor, qemuFor } from './host.ts';
 import { layoutOf, type MachinePlace } from './layout.ts';
 import type { LiveMachine } from './live-machine.ts';
 import { Machine } from './machine.ts';
@@ -97,7 +97,7 @@ export class MachineRuntime implements Runtime {
       throw isleError('invalidParameter', {
         message: "a machine cannot use the host's network: give it a network, or none",
       });
-    await emulatorFor(host, machine.spec.arch);
+    await qemuFor(host, machine.spec.arch);
     const { accelerator } = accelerationFor(host, machine.spec);
     const passed = await passedDevices(machine.spec);
     const confinement = await this.#parts.confinement();
@@ -175,7 +175,8 @@ export class MachineRuntime implements Runtime {
 
   /** SIGKILL pulls the plug; everything else asks the guest to power off. A unikernel hears no power button. */
   async signal(id: string, signal: number): Promise<void> {
-    const machine = await this.#running(id);
+    const machine = await this.#get(id);
+    if (machine.over) throw notRunning(id);
     if (signal !== sigkill && !machine.hardware.spec.unikernel) return await this.machines.shutdown(id);
     machine.doomed = true;
     await this.#parts.oci.signal(id, sigkill);
@@ -317,7 +318,7 @@ export class MachineRuntime implements Runtime {
 
   async #running(id: string): Promise<Machine> {
     const machine = await this.#get(id);
-    if (machine.over) throw notRunning(id);
+    if (machine.over || machine.record.phase === 'created') throw notRunning(id);
     return machine;
   }
 

@@ -17,6 +17,8 @@ export interface QemuCommand {
   generation: number;
   /** The UEFI's code, and the format of the machine's NVRAM. */
   firmware?: { code: string; nvram: string };
+  /** Started where no kernel is given and there is no firmware that boots from disks. */
+  bootLoader?: string;
   /** Waits for a guest that comes over a monitor's command. */
   incoming: boolean;
   /** Devices of the host, as QEMU's. */
@@ -186,8 +188,8 @@ function screenDevices(type: string, slots: Slots): Node[] {
   ];
 }
 
-function kernelOptions({ hardware: { spec }, visible }: QemuCommand): string[] {
-  if (!spec.kernel) return [];
+function kernelOptions({ hardware: { spec }, visible, bootLoader }: QemuCommand): string[] {
+  if (!spec.kernel) return bootLoader === undefined ? [] : ['-kernel', bootLoader];
   const { path, initrd, arguments: line } = spec.kernel;
   return [
     ...['-kernel', visible(path)],
