@@ -1,4 +1,5 @@
 import { posix } from 'node:path';
+import { firmwareOf } from './boot-layout.ts';
 import { diskIn, type DiskFileFormat } from './disk-file.ts';
 import { formatOfSuffix } from './disk-suffix.ts';
 import type { ReadMachine, TakeDisk } from './open-appliance.ts';
@@ -11,14 +12,17 @@ export async function readBareDisk(
   file: ApplianceFile,
   source: ApplianceSource,
   format?: DiskFileFormat,
+  signal?: AbortSignal,
 ): Promise<ReadMachine> {
-  const { take, from } = await takerOf(file, source, format);
+  const { take, from, known } = await takerOf(file, source, format);
   const name = posix.basename(from).replace(/\.[^.]*$/, '');
+  const layout = known && file.path ? await firmwareOf(file.path, known, signal) : undefined;
+  const firmware = layout ?? 'bios';
   return {
-    machine: { name, arch: 'x86_64', memory: 2 ** 30, vcpus: 1, firmware: 'bios', tpm: false, nics: [{}] },
+    machine: { name, arch: 'x86_64', memory: 2 ** 30, vcpus: 1, firmware, tpm: false, nics: [{}] },
     disks: [{ entry: { name, bus: 'sata', cdrom: false }, take }],
     warnings: [
-      'a disk says nothing of its machine: it gets 1 GiB of memory, 1 CPU and BIOS (isle vm edit changes them)',
+      `a disk says nothing of its machine: it gets 1 GiB of memory, 1 CPU and ${firmware === 'bios' ? 'BIOS' : 'UEFI, as its partitions ask for'} (isle vm edit changes them)`,
     ],
   };
 }
@@ -27,7 +31,7 @@ async function takerOf(
   file: ApplianceFile,
   source: ApplianceSource,
   hint: DiskFileFormat | undefined,
-): Promise<{ take: TakeDisk; from: string }> {
+): Promise<{ take: TakeDisk; from: string; known?: DiskFileFormat }> {
   // Of a Parallels bundle, which is a directory.
   if (posix.basename(file.name) === 'DiskDescriptor.xml') {
     const bundle = posix.dirname(file.name);
@@ -39,5 +43,5 @@ async function takerOf(
       file.name,
       'its name does not say what kind of disk it is: say it with --format (raw, qcow2, vmdk, vdi, vhdx, vhd or parallels)',
     );
-  return { take: diskIn(file, source, { format }), from: file.name };
+  return { take: diskIn(file, source, { format }), from: file.name, known: format };
 }

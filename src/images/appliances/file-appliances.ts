@@ -104,7 +104,7 @@ function readers(format: Exclude<ApplianceFormat, 'ova'>, hint: ApplianceHint | 
     case 'libvirt':
       return readLibvirt;
     case 'disk':
-      return (file, source) => readBareDisk(file, source, diskHint(hint));
+      return (file, source, signal) => readBareDisk(file, source, diskHint(hint), signal);
   }
 }
 

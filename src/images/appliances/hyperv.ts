@@ -1,6 +1,7 @@
 import { posix, win32 } from 'node:path';
 import type { ApplianceMachine } from '../appliances.ts';
 import { macOf, memoryOf, uuidOf, vcpusOf } from './bounds.ts';
+import { firmwareOf } from './boot-layout.ts';
 import { diskIn } from './disk-file.ts';
 import { formatOfSuffix } from './disk-suffix.ts';
 import type { ReadMachine } from './open-appliance.ts';
@@ -11,12 +12,17 @@ import { parseVmcx } from './vmcx.ts';
 import { readXml } from './xml.ts';
 
 /** A machine that Hyper-V exported: its settings in `Virtual Machines`, its disks in `Virtual Hard Disks`. */
-export async function readHyperV(file: ApplianceFile, source: ApplianceSource): Promise<ReadMachine> {
+export async function readHyperV(
+  file: ApplianceFile,
+  source: ApplianceSource,
+  signal?: AbortSignal,
+): Promise<ReadMachine> {
   const where = file.name;
   const content = await readAll(file);
   const settings = /\.xml$/i.test(where)
     ? xmlTree(readXml(content, where, 'configuration'))
     : parseVmcx(content, where);
+  if (settings === undefined) return await byItsDisks(where, source, signal);
   const warnings: string[] = [];
   const second = generationOf(settings) === 2;
   const board = settings.children.find((each) => nodeAt(each, 'secure_boot_enabled'));
@@ -35,6 +41,45 @@ export async function readHyperV(file: ApplianceFile, source: ApplianceSource): 
     },
     disks: await disksOf(settings, second, { where, source, warnings }),
     warnings,
+  };
+}
+
+/** Of settings that cannot be read: what lies beside them, and the firmware that its first disk asks for. */
+async function byItsDisks(
+  where: string,
+  source: ApplianceSource,
+  signal: AbortSignal | undefined,
+): Promise<ReadMachine> {
+  const names = (await source.list?.('Virtual Hard Disks')) ?? [];
+  const disks: ReadMachine['disks'] = [];
+  let firmware: ApplianceMachine['firmware'] = 'bios';
+  for (const name of names.filter((each) => /\.vhdx?$/i.test(each)).toSorted()) {
+    const file = await source.find(posix.join('Virtual Hard Disks', name));
+    if (file?.path === undefined) continue;
+    const format = /x$/i.test(name) ? 'vhdx' : 'vpc';
+    if (disks.length === 0) firmware = (await firmwareOf(file.path, format, signal)) ?? 'bios';
+    disks.push({ entry: { name, bus: 'sata', cdrom: false }, take: diskIn(file, source, { format }) });
+  }
+  const [first] = disks;
+  if (first === undefined)
+    throw refusal(
+      where,
+      'its version is not known, and there are no disks in "Virtual Hard Disks" beside it',
+    );
+  return {
+    machine: {
+      name: first.entry.name.replace(/\.\w+$/, ''),
+      arch: 'x86_64',
+      memory: 2 ** 30,
+      vcpus: 1,
+      firmware,
+      tpm: false,
+      nics: [{}],
+    },
+    disks,
+    warnings: [
+      'its settings are of a version that cannot be read: it has the disks of the export, 1 GiB of memory and 1 CPU (isle vm edit changes them)',
+    ],
   };
 }
 

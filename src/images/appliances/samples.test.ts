@@ -151,6 +151,38 @@ test('an XVA whose parts are damaged, doubled, missing their checksums or cut of
   await assert.rejects(firstDisk(path), /web\.xva: the archive ends in the middle/);
 });
 
+test('what boots a disk is seen by its partitions, whatever format it has', async () => {
+  const gpt = Buffer.from(readFileSync(raw));
+  gpt.fill(0, 0, 34 * 512);
+  gpt.write('EFI PART', 512, 'latin1');
+  gpt.writeUInt32LE(128, 512 + 80);
+  gpt.writeUInt32LE(128, 512 + 84);
+  Buffer.from('28732ac11ff8d211ba4b00a0c93ec93b', 'hex').copy(gpt, 1024);
+  const efi = join(directory, 'efi.raw');
+  writeFileSync(efi, gpt);
+  Buffer.from('4861682149646f6e744e656564454649', 'hex').copy(gpt, 1024 + 128);
+  const both = join(directory, 'both.raw');
+  writeFileSync(both, gpt);
+  const seen = async (name: string, disk: string): Promise<string> => {
+    await using appliance = await appliances.read(samples[name]!(empty(), disk));
+    return appliance.machine.firmware;
+  };
+  for (const name of ['qcow2 alone', 'raw alone', 'VMDK alone', 'VHDX alone', 'VDI alone'])
+    assert.equal(await seen(name, efi), 'uefi', name);
+  assert.deepEqual([await seen('qcow2 alone', both), await seen('VHDX alone', raw)], ['bios', 'bios']);
+  // Settings of a version to come.
+  const path = samples['Hyper-V 2nd generation, VMCX']!(empty(), efi);
+  const settings = readFileSync(path);
+  for (const at of [10, 0x1000 + 10]) settings.writeUInt32LE(0x900, at);
+  writeFileSync(path, settings);
+  await using appliance = await appliances.read(path);
+  assert.deepEqual(
+    [appliance.machine.name, appliance.machine.firmware, appliance.machine.disks.length],
+    ['win box', 'uefi', 1],
+  );
+  assert.match(appliance.warnings.join(), /cannot be read/);
+});
+
 test('XXH64 is that of its specification', () => {
   assert.equal(xxh64(Buffer.from('')), 'ef46db3751d8e999');
   assert.equal(xxh64(Buffer.from('a')), 'd24ec4f1a98c6e5b');

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import { open, readdir, type FileHandle } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { errnoOf, messageOf } from '../../lib/errors.ts';
 import { closeFd, O_PATH, openFileIn, openIn } from '../../host/paths.ts';
@@ -22,6 +22,8 @@ export interface ApplianceFile {
 export interface ApplianceSource extends AsyncDisposable {
   /** By a name relative to the description; undefined when there is none. Throws for names that lead elsewhere. */
   find(name: string): Promise<ApplianceFile | undefined>;
+  /** Names in a directory; none when it is not there. */
+  list?(name: string): Promise<string[]>;
 }
 
 /** The directory of a description: nothing outside of it is ever opened, whatever names and links say. */
@@ -54,6 +56,20 @@ export class ApplianceDirectory implements ApplianceSource {
       if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
       if (errnoOf(error) === undefined || !/^E[A-Z]+$/.test(errnoOf(error)!)) throw error;
       throw refusal(name, messageOf(error), error);
+    }
+  }
+
+  async list(name: string): Promise<string[]> {
+    try {
+      const directory = await openIn(this.#fd, insideName(name), constants.O_RDONLY | constants.O_DIRECTORY);
+      try {
+        return (await readdir(`/proc/self/fd/${directory}`)).slice(0, bounds.files);
+      } finally {
+        closeFd(directory);
+      }
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return [];
+      throw error;
     }
   }
 

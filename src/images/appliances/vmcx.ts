@@ -4,10 +4,11 @@ import { nodeAt, type SettingTree } from './setting-tree.ts';
 /**
  * Hyper-V's binary settings (VMCX): two headers, an object table, and key tables whose entries name their parents. Microsoft has not
  * published it; the layout is that which fox-it's dissect.hypervisor found (its documentation of `HyperVStorage`).
+ * Undefined for a version whose layout is not known.
  */
-export function parseVmcx(content: Buffer, where: string): SettingTree {
+export function parseVmcx(content: Buffer, where: string): SettingTree | undefined {
   try {
-    checkHeaders(content, where);
+    if (!isKnown(content, where)) return undefined;
     const tables = keyTables(content);
     const root: SettingTree = { name: '', value: undefined, children: [] };
     const nodes = new Map<string, SettingTree>();
@@ -31,17 +32,13 @@ const signatures = { header: 0x01282014, objects: 0x01110001, keys: 2 };
 const version = 0x400;
 const objectTableAt = 0x2000;
 
-function checkHeaders(content: Buffer, where: string): void {
+function isKnown(content: Buffer, where: string): boolean {
   const headers = [0, 0x1000].filter(
     (at) => content.length >= at + 46 && content.readUInt32LE(at) === signatures.header,
   );
   if (headers.length === 0) throw refusal(where, 'it is no VMCX of Hyper-V');
   const newest = headers.toSorted((a, b) => content.readUInt16LE(b + 8) - content.readUInt16LE(a + 8))[0]!;
-  if (content.readUInt32LE(newest + 10) !== version)
-    throw refusal(
-      where,
-      `its version is ${content.readUInt32LE(newest + 10).toString(16)}, which is not known`,
-    );
+  return content.readUInt32LE(newest + 10) === version;
 }
 
 interface KeyTable {
