@@ -21,7 +21,7 @@ import { checkMachineContainer } from './check-container.ts';
 import { checkHardware } from './check-hardware.ts';
 import { makeDisk, type PlannedDisk, planDisk } from './disks.ts';
 import { type MachineRecord, machineRuntime } from './record.ts';
-import { nextTarget } from './targets.ts';
+import { cdTargets, nextTarget } from './targets.ts';
 import { checkUserFiles, refuseFileOfOther } from './user-files.ts';
 import { unikernelHardware, unikernelRuntime } from './unikernel.ts';
 import { warningsFor } from './warnings.ts';
@@ -153,17 +153,11 @@ type NamedRequest = Omit<MachineRequest, 'disks'> & {
 function withTargets(request: MachineRequest): NamedRequest {
   const { disks, hardware } = request;
   const taken = new Set([...disks, ...hardware.cdroms].flatMap(({ target }) => target || []));
-  const cdBus = hardware.type === 'q35' ? 'sata' : 'scsi';
+  const named = disks.map((disk) => ({ ...disk, target: disk.target || nextTarget(disk.bus, taken) }));
   return {
     ...request,
-    disks: disks.map((disk) => ({ ...disk, target: disk.target || nextTarget(disk.bus, taken) })),
-    hardware: {
-      ...hardware,
-      cdroms: hardware.cdroms.map((cdrom) => ({
-        ...cdrom,
-        target: cdrom.target || nextTarget(cdBus, taken),
-      })),
-    },
+    disks: named,
+    hardware: { ...hardware, cdroms: cdTargets(hardware.type, hardware.cdroms, named) },
   };
 }
 

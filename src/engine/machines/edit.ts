@@ -7,6 +7,7 @@ import type { MachineSpec } from '../machine.ts';
 import type { MachineChange } from '../machines.ts';
 import { checkHardware } from './check-hardware.ts';
 import { changeMachine, findMachine } from './record.ts';
+import { cdTargets } from './targets.ts';
 import { checkUserFiles } from './user-files.ts';
 
 /** What nobody but people reads: it is changed when it is changed. */
@@ -16,12 +17,13 @@ const words = new Set(['description', 'osVariant', 'origin']);
 export async function editMachine(
   ctx: EngineContext,
   reference: string,
-  change: MachineChange,
+  wanted: MachineChange,
 ): Promise<{ atNextStart: string[] }> {
   const { id } = findMachine(ctx, reference);
   return await ctx.queue.run(id, async () => {
     const record = findMachine(ctx, id);
     const before = record.spec.machine;
+    const change = withCdTargets(before, wanted);
     const after: MachineSpec = { ...before, ...change };
     const changed = (Object.keys(change) as (keyof MachineChange)[]).filter(
       (name) => !isDeepStrictEqual(before[name], after[name]),
@@ -41,10 +43,17 @@ export async function editMachine(
     ctx.store.transaction(() =>
       publishContainer(
         ctx,
-        changeMachine(ctx, id, () => after),
+        // Its snapshots may have changed meanwhile.
+        changeMachine(ctx, id, (machine) => ({ ...machine, ...change })),
         'update',
       ),
     );
     return { atNextStart: isRunning(record.state) ? hardware : [] };
   });
+}
+
+function withCdTargets(before: MachineSpec, change: MachineChange): MachineChange {
+  if (change.cdroms === undefined) return change;
+  const type = change.type ?? before.type;
+  return { ...change, cdroms: cdTargets(type, change.cdroms, before.disks) };
 }

@@ -412,4 +412,7 @@ test('what a running machine cannot take up is kept for its next start', async (
   });
   assert.deepEqual([(await machines.info('web'))?.vcpus, machines.get('web').spec.machine.vcpus], [1, 2]);
   await assert.rejects(machines.edit('web', { boot: ['vdc'] }), /cannot boot from/);
+  await machines.edit('web', { cdroms: [{ target: '' }, { target: 'sda' }] });
+  const targets = machines.get('web').spec.machine.cdroms.map(({ target }) => target);
+  assert.deepEqual(targets, ['sdb', 'sda']);
 });
