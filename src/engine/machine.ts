@@ -51,6 +51,8 @@ export interface MachineSpec {
   origin?: string;
   /** Changes with every clone: SMBIOS UUID. */
   uuid: string;
+  /** Another one whenever the guest goes back in time, so that it makes its randomness anew (vmgenid). Absent: the UUID. */
+  generationId?: string;
   /** What was kept by {@link Machines.save} and is continued at the next start. */
   saved?: boolean;
   /** What the saved memory belongs to. */

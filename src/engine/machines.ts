@@ -69,7 +69,10 @@ export interface MachineWork {
 /** What `isle vm create` says, checked by the engine: the names, limits, networks and ports of a container, the hardware, and where disks come from. */
 export interface MachineRequest {
   container: Omit<ContainerSpec, 'image' | 'machine'>;
-  hardware: Omit<MachineSpec, 'disks' | 'uuid' | 'snapshots' | 'currentSnapshot' | 'saved' | 'savedWith'> & {
+  hardware: Omit<
+    MachineSpec,
+    'disks' | 'uuid' | 'snapshots' | 'currentSnapshot' | 'saved' | 'savedWith' | 'generationId'
+  > & {
     uuid?: string;
   };
   disks: DiskRequest[];
@@ -102,7 +105,10 @@ export type DiskRequest = Omit<MachineDisk, 'diskId' | 'path' | 'target' | 'form
 };
 
 export type MachineChange = Partial<
-  Omit<MachineSpec, 'disks' | 'snapshots' | 'currentSnapshot' | 'saved' | 'savedWith' | 'uuid' | 'arch'>
+  Omit<
+    MachineSpec,
+    'disks' | 'snapshots' | 'currentSnapshot' | 'saved' | 'savedWith' | 'generationId' | 'uuid' | 'arch'
+  >
 >;
 
 /** Disks of the store, whoever has them. */

@@ -57,6 +57,15 @@ export class NamespacePool {
     return slot;
   }
 
+  /** The one that holds `address`, when it is here. */
+  takeWith(address: string): Slot | undefined {
+    const found = this.#ready.find(({ ipv4, ipv6 }) => ipv4 === address || ipv6 === address);
+    if (!found) return undefined;
+    this.#ready = this.#ready.filter((slot) => slot !== found);
+    this.#schedule();
+    return found;
+  }
+
   build(): Promise<Slot> {
     return this.#kind.build(newNamespaceName());
   }

@@ -84,6 +84,7 @@ export class Pods {
       request.ports,
       wanted.map(({ spec }) => spec),
     );
+    for (const { spec } of wanted) if (spec.returning) await this.#makeRoom(spec);
     await using undo = new Rollback();
     const pod = await this.#lay(podId, request, wanted, undo);
     const files = renderFiles(pod, this.#options.fileContext());
@@ -307,6 +308,14 @@ export class Pods {
     // The address of a prepared endpoint goes back with its slot.
     if (!prepared) undo.add('address', () => releaseEndpoint(network, endpoint));
     return endpoint;
+  }
+
+  /** A namespace that was prepared for nobody gives way to a guest that had its address before. */
+  async #makeRoom({ ipv4Address, ipv6Address }: EndpointSpec): Promise<void> {
+    for (const address of [ipv4Address, ipv6Address]) {
+      const slot = address === undefined ? undefined : this.#options.slots.takeWith(address);
+      if (slot) await this.#discard(slot);
+    }
   }
 
   async #discard(slot: Slot): Promise<void> {

@@ -58,6 +58,13 @@ export class Slots {
     });
   }
 
+  /** A prepared one that holds an address which somebody else shall have. */
+  takeWith(address: string): Slot | undefined {
+    return this.#all()
+      .map((pool) => pool.takeWith(address))
+      .find((slot) => slot !== undefined);
+  }
+
   fill(need: SlotNeed): Promise<void> {
     return this.#pool(need).fill();
   }

@@ -13,7 +13,7 @@ const mostDevices = 16;
 /** What is checked of the hardware: the same before it is made and when it is edited. */
 export type CheckedHardware = Omit<
   MachineSpec,
-  'snapshots' | 'currentSnapshot' | 'saved' | 'savedWith' | 'disks' | 'uuid'
+  'snapshots' | 'currentSnapshot' | 'saved' | 'savedWith' | 'generationId' | 'disks' | 'uuid'
 > & {
   uuid?: string;
   disks: Omit<MachineDisk, 'diskId' | 'path'>[];

@@ -25,7 +25,9 @@ export async function prepareMachine(
   refuseHalfReverted(ctx, record);
   // What goes on from a memory has the hardware that it had then.
   const from = continuationOf(ctx, record, savedPathOf(ctx, id));
-  const machine: MachineSpec = from ? { snapshots: spec.machine.snapshots, ...from.hardware } : spec.machine;
+  const machine: MachineSpec = from
+    ? { ...from.hardware, generationId: spec.machine.generationId, snapshots: spec.machine.snapshots }
+    : spec.machine;
   const directory = machineDirOf(ctx, id);
   // A damaged data root may have lost it.
   await mkdir(directory, { recursive: true, mode: 0o700 });

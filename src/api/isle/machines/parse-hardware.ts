@@ -4,9 +4,10 @@ import type { Fields } from '../../http/fields.ts';
 import { refuseUnknown } from './unknown-fields.ts';
 
 export type ParsedHardware = {
-  [K in keyof Omit<MachineSpec, 'disks' | 'snapshots' | 'currentSnapshot' | 'saved' | 'savedWith'>]:
-    | MachineSpec[K]
-    | undefined;
+  [K in keyof Omit<
+    MachineSpec,
+    'disks' | 'snapshots' | 'currentSnapshot' | 'saved' | 'savedWith' | 'generationId'
+  >]: MachineSpec[K] | undefined;
 };
 
 const known = [

@@ -22,6 +22,7 @@ export function cloneRecord(
   const hardware: MachineHardwareSpec = {
     ...had,
     uuid: randomUUID(),
+    generationId: randomUUID(),
     disks: pairs.map(({ disk, to }) => (to === undefined ? disk : { ...disk, diskId: to, path: undefined })),
     ...(had.cloudInit && { cloudInit: freshSeed(had.cloudInit, source.hostname, hostname) }),
   };

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { isleError } from '../../../lib/errors.ts';
 import { failpoint } from '../../../lib/failpoint.ts';
 import { publishContainer } from '../../containers/events.ts';
@@ -105,6 +106,7 @@ async function revertNow(ctx: EngineContext, record: MachineRecord, name: string
     });
     const changed = changeMachine(ctx, id, ({ snapshots }) => ({
       ...snapshot.hardware,
+      generationId: randomUUID(),
       snapshots,
       currentSnapshot: name,
     }));

@@ -50,6 +50,7 @@ export function qemuCommand(command: QemuCommand): string[] {
     ...(spec.unikernel ? [] : commonDevices(slots)),
     ...(spec.unikernel && spec.arch === 'x86_64' ? [exitDevice] : []),
     ...(pcScreen ? [] : screen),
+    ...(spec.type === 'q35' ? [{ driver: 'vmgenid', guid: spec.generationId ?? spec.uuid }] : []),
     ...command.passed.map((device) =>
       device.driver === 'vfio-pci' ? { ...device, bus: slots.port() } : device,
     ),

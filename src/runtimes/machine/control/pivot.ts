@@ -1,7 +1,7 @@
-import type { MachineDisk } from '../../../engine/machine.ts';
 import type { Qmp } from '../../../host/qmp/qmp.ts';
 import { isleError } from '../../../lib/errors.ts';
 import { failpoint } from '../../../lib/failpoint.ts';
+import { diskNodes, type Node } from '../command/blocks.ts';
 import type { LiveMachine } from '../live-machine.ts';
 import { diskNode, tablePatience } from './snapshot-nodes.ts';
 
@@ -38,8 +38,8 @@ interface Move {
   target: string;
   /** bytes */
   size: number;
-  before: object[];
-  after: object[];
+  before: Node[];
+  after: Node[];
 }
 
 async function moveAll(qmp: Qmp, moves: Move[]): Promise<void> {
@@ -62,7 +62,7 @@ async function moveAll(qmp: Qmp, moves: Move[]): Promise<void> {
 }
 
 /** The device keeps nothing of a disk but its size for a moment; the guest does not run meanwhile. */
-async function exchange(qmp: Qmp, { target, size }: Move, from: object[], to: object[]): Promise<void> {
+async function exchange(qmp: Qmp, { target, size }: Move, from: Node[], to: Node[]): Promise<void> {
   const hold = `hold-${target}`;
   const drive = (node: string) =>
     qmp.execute('qom-set', { path: `/machine/peripheral/${target}`, property: 'drive', value: node }, slow);
@@ -110,7 +110,7 @@ function halfMoved(moves: Move[], cause: unknown): Error {
   );
 }
 
-async function addNodes(qmp: Qmp, nodes: object[]): Promise<void> {
+async function addNodes(qmp: Qmp, nodes: Node[]): Promise<void> {
   for (const node of nodes) await qmp.execute('blockdev-add', node, slow);
 }
 
@@ -125,7 +125,6 @@ async function dropNodes(qmp: Qmp, target: string): Promise<void> {
 
 interface NodeInfo {
   'node-name': string;
-  cache?: { direct?: boolean; 'no-flush'?: boolean };
   image?: { 'virtual-size'?: number };
 }
 
@@ -142,47 +141,16 @@ async function planMove(live: LiveMachine, qmp: Qmp, { target, path, chain }: Ov
   const size = Number(top?.image?.['virtual-size']);
   if (!top || !Number.isSafeInteger(size))
     throw isleError('guestFailed', { what: `find disk ${target}`, detail: 'QEMU has no such node' });
-  const cache = { direct: top.cache?.direct === true, 'no-flush': top.cache?.['no-flush'] === true };
-  const nodesOf = async (file: string, below: string[]): Promise<object[]> => {
-    const first = await live.expose(file, { write: true });
-    const rest = await Promise.all(below.map((one) => live.expose(one, { write: false })));
-    return blockNodes(disk, cache, first, rest);
+  const nodesOf = async (files: { path: string; chain: string[] }): Promise<Node[]> => {
+    const seen = new Map([[files.path, await live.expose(files.path, { write: !disk.readOnly })]]);
+    for (const base of files.chain) seen.set(base, await live.expose(base, { write: false }));
+    return diskNodes(disk, files, (file) => seen.get(file) ?? '');
   };
   return {
     target,
     size,
-    before: await nodesOf(present.path, present.chain),
-    after: await nodesOf(path, chain),
-  };
-}
-
-function blockNodes(
-  { target, discard, readOnly }: MachineDisk,
-  cache: object,
-  path: string,
-  chain: string[],
-): object[] {
-  const shared = { cache, discard: discard ? 'unmap' : 'ignore', 'read-only': readOnly };
-  return [
-    { driver: 'file', 'node-name': `file-${target}`, filename: path, ...shared },
-    {
-      driver: 'qcow2',
-      'node-name': diskNode(target),
-      file: `file-${target}`,
-      // Never what the file's header says.
-      backing: backingOf(chain),
-      ...shared,
-    },
-  ];
-}
-
-function backingOf([path, ...rest]: string[]): object | null {
-  if (path === undefined) return null;
-  return {
-    driver: 'qcow2',
-    'read-only': true,
-    file: { driver: 'file', filename: path, 'read-only': true },
-    backing: backingOf(rest),
+    before: await nodesOf(present),
+    after: await nodesOf({ path, chain }),
   };
 }
 
