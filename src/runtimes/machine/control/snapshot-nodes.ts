@@ -38,21 +38,29 @@ export interface NodeSnapshot {
   stateBytes: number;
 }
 
-/** By node. Sizes and names are as QEMU tells them. */
+/** By node. Sizes and names are as QEMU tells them: what makes no sense is left out. Throws `guestBroken`. */
 export async function snapshotsOf(qmp: Qmp): Promise<Map<string, NodeSnapshot[]>> {
-  const found = await qmp.execute<NodeInfo[]>('query-named-block-nodes', { flat: true });
+  const found = await qmp.execute('query-named-block-nodes', { flat: true }, { patience: tablePatience });
+  if (!Array.isArray(found)) throw isleError('guestBroken', { why: 'its block nodes are no list' });
   return new Map(
-    found.map((node) => [
-      String(node['node-name']),
-      (node.image?.snapshots ?? []).map((one) => ({
-        name: String(one.name),
-        stateBytes: Number(one['vm-state-size']),
-      })),
-    ]),
+    found.map((node: unknown) => {
+      const listed = fieldOf(fieldOf(node, 'image'), 'snapshots');
+      const snapshots = Array.isArray(listed) ? listed.flatMap(snapshotOf) : [];
+      return [text(fieldOf(node, 'node-name')), snapshots];
+    }),
   );
 }
 
-interface NodeInfo {
-  'node-name': string;
-  image?: { snapshots?: { name: string; 'vm-state-size': number }[] };
+function snapshotOf(entry: unknown): NodeSnapshot[] {
+  const name = text(fieldOf(entry, 'name'));
+  const stateBytes = Number(fieldOf(entry, 'vm-state-size'));
+  return name === '' ? [] : [{ name, stateBytes: Number.isFinite(stateBytes) ? stateBytes : 0 }];
+}
+
+function fieldOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : '';
 }
