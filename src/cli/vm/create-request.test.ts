@@ -4,6 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import fc from 'fast-check';
+import { IsleError } from '../../lib/errors.ts';
+import { Failure } from '../failure.ts';
 import { parseArguments } from '../parse.ts';
 import { createFlags } from './create-flags.ts';
 import { createRequest } from './create-request.ts';
@@ -268,4 +271,83 @@ test('--import and --cloud-init know their value from what follows', () => {
   assert.equal(read('--import --disk size=1').flags.import, '');
   assert.equal(read('--cloud-init deb').flags['cloud-init'], '');
   assert.equal(read('--cloud-init=deb').flags['cloud-init'], 'deb');
+});
+
+test('whatever is typed is taken or refused with words, and never ends in a stack', () => {
+  const word = fc.constantFrom(
+    ...[
+      'size',
+      'path',
+      'vol',
+      'format',
+      'bus',
+      'cache',
+      'qcow2',
+      'raw',
+      '20',
+      '-1',
+      '1e9',
+      '=',
+      ',',
+      '"',
+      "'",
+      '\\',
+      '\n',
+      '\0',
+      ' ',
+    ],
+    ...[
+      'none',
+      'uefi',
+      'hd',
+      'kernel',
+      'network',
+      'mac',
+      'user-data',
+      '__proto__',
+      'constructor',
+      'yes',
+      '../..',
+      '/dev/null',
+      '💾',
+      '-x',
+    ],
+  );
+  const text = fc
+    .array(fc.oneof(word, fc.string({ unit: 'binary', maxLength: 4 })), { maxLength: 8 })
+    .map((words) => words.join(''));
+  const flags = [
+    'disk',
+    'image',
+    'boot',
+    'network',
+    'memory',
+    'vcpus',
+    'cpu',
+    'cloud-init',
+    'ssh-key',
+    'filesystem',
+    'hostdev',
+    'tpm',
+    'graphics',
+    'os-variant',
+    'checksum',
+    'events',
+    'publish',
+    'import',
+    'serial',
+    'features',
+  ];
+  fc.assert(
+    fc.property(fc.constantFrom(...flags), text, (flag, value) => {
+      try {
+        const { body } = ask(['--pxe', `--${flag}=${value}`]);
+        assert.ok(body.Disks.length <= 1);
+        assert.equal(Object.getPrototypeOf(body.Hardware), Object.prototype);
+      } catch (error) {
+        assert.ok(error instanceof Failure || error instanceof IsleError, String(error));
+      }
+    }),
+    { numRuns: 3000 },
+  );
 });
