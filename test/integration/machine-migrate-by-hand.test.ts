@@ -64,18 +64,16 @@ test('a migration that is given up, or whose new QEMU dies, leaves the guest whe
   machine.type('i=0; while :; do echo tick $i; i=$((i+1)); sleep 0.05; done\n');
   await machine.until(/tick 5\r/);
   const abort = new AbortController();
-  const given = migrateMachine(machine.live, {
-    signal: abort.signal,
-    onProgress: () => abort.abort(new Error('enough')),
-  });
+  const second = machine.live.secondMonitor;
+  const meddled = (command: string, meddle: () => unknown) => async () => {
+    const made = await second();
+    return { ...made, qmp: before(command, made.qmp, meddle) };
+  };
+  machine.live.secondMonitor = meddled('migrate-incoming', () => abort.abort(new Error('enough')));
+  const given = migrateMachine(machine.live, { signal: abort.signal });
   await assert.rejects(given, /enough/);
   await goesOn(machine);
-  const second = machine.live.secondMonitor;
-  machine.live.secondMonitor = async () => {
-    const made = await second();
-    const qmp = dyingAt('cont', made.qmp, () => machine.second!.kill());
-    return { ...made, qmp };
-  };
+  machine.live.secondMonitor = meddled('cont', () => machine.second!.kill());
   await assert.rejects(migrateMachine(machine.live, { signal: never }), (error) =>
     isIsleError(error, 'guestGone'),
   );
@@ -107,10 +105,10 @@ test('what cannot be moved is refused by name, before anything happens', async (
   }
 });
 
-/** Dies before it hears `command`. */
-function dyingAt(command: string, qmp: Qmp, kill: () => Promise<void>): Qmp {
+/** Something happens before it hears `command`. */
+function before(command: string, qmp: Qmp, happen: () => unknown): Qmp {
   const execute: Qmp['execute'] = async (asked, ...rest) => {
-    if (asked === command) await kill();
+    if (asked === command) await happen();
     return await qmp.execute(asked, ...rest);
   };
   return new Proxy(qmp, {

@@ -16,6 +16,7 @@ import { type MachinePlace, machinePaths } from './layout.ts';
 import type { LinkedMachine, LiveMachine } from './live-machine.ts';
 import { readOutcome } from './outcome.ts';
 import type { MachineParts } from './parts.ts';
+import { machineResources } from './resources.ts';
 import { passedDevices } from './passthrough.ts';
 import { bootPlanOf } from './plan.ts';
 import { type MachineLink, type MachineRecord, writeMachineRecord } from './record.ts';
@@ -181,7 +182,14 @@ export class Machine implements LiveMachine, LinkedMachine {
   async secondMonitor(): Promise<SecondMonitor> {
     const next = this.record.generation + 1;
     await this.prepare(next, true);
-    await askSupervisor(this.place.control, `start ${next}`);
+    await this.#allowGuests(2);
+    try {
+      await askSupervisor(this.place.control, `start ${next}`);
+    } catch (error) {
+      await this.#forget(next);
+      await this.#allowOne();
+      throw error;
+    }
     return await this.second(next);
   }
 
@@ -190,6 +198,7 @@ export class Machine implements LiveMachine, LinkedMachine {
     const abandon = async (): Promise<void> => {
       await askSupervisor(this.place.control, `kill ${generation}`);
       await this.#forget(generation);
+      await this.#allowOne();
     };
     try {
       const qmp = await this.#connect('job0', generation);
@@ -199,11 +208,27 @@ export class Machine implements LiveMachine, LinkedMachine {
         await this.save({ generation });
         this.disconnect();
         await this.#forget(before);
+        await this.#allowOne();
       };
       return { qmp, adopt, abandon };
     } catch (error) {
       await abandon();
       throw error;
+    }
+  }
+
+  /** Its control group has room for that many copies of the guest's memory: a guest that moves is there twice. */
+  async #allowGuests(count: number): Promise<void> {
+    const { memory = 0 } = machineResources(this.record.workload.resources, this.hardware.spec);
+    await this.#parts.oci.update(this.id, { memory: memory * count });
+  }
+
+  /** What was moved is moved: a limit that is too high does no harm, and the next update sets it. */
+  async #allowOne(): Promise<void> {
+    try {
+      await this.#allowGuests(1);
+    } catch (error) {
+      this.#parts.log.warn({ container: this.id, err: error }, 'its memory limit stays that of two guests');
     }
   }
 

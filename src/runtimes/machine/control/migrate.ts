@@ -18,8 +18,8 @@ export interface MigrateOptions {
 }
 
 /**
- * Moves the running guest into a second QEMU on this host. The new one gets the memory while the guest runs, then, while it stands
- * still for a moment, the devices; the disks are opened by it only when it is told to go on, after the old one has given them up.
+ * Moves the running guest into a second QEMU on this host. The new one gets the memory while the guest runs (under KVM), then,
+ * while it stands still, the devices; the disks are opened by it only when it is told to go on, after the old one has given them up.
  * So there is one moment, that command, before which the guest is the old QEMU's whatever happens, and after which it is the new one's.
  * Throws `conflict` naming the hardware that cannot be moved, before anything happens.
  */
@@ -128,9 +128,16 @@ async function send(path: string, { source, target }: { source: Qmp; target: Qmp
   await source.execute('migrate-set-parameters', { 'max-bandwidth': bandwidth, 'downtime-limit': 100 });
   // While it waits for a guest that means: do not go on by yourself when it has come.
   await target.execute('stop');
+  // An emulated processor can write to a page in the moment in which it is taken for sent, unnoticed (seen as a panic of one guest
+  // in ten under load); KVM's log misses nothing.
+  if (!(await usesKvm(source))) await source.execute('stop', undefined, { patience });
   const uri = `unix:${path}`;
   await target.execute('migrate-incoming', { uri }, { patience });
   await source.execute('migrate', { uri }, { patience });
+}
+
+async function usesKvm(source: Qmp): Promise<boolean> {
+  return (await source.execute<{ enabled: boolean }>('query-kvm')).enabled === true;
 }
 
 async function settled(source: Qmp): Promise<void> {
