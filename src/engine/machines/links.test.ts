@@ -90,8 +90,7 @@ test('a machine’s cards keep their Ethernet addresses for good, and those that
   const first = networks(fake);
   assert.match(first.bridge!.macAddress!, /^52:54:00(:[0-9a-f]{2}){3}$/);
   assert.equal(first.lan!.macAddress, '02:11:22:33:44:55');
-  await fake.engine.containers.kill(fake.id, 'KILL');
-  await fake.engine.containers.wait(fake.id, 'not-running', new AbortController().signal);
+  await fake.engine.containers.stop(fake.id, {});
   await fake.engine.containers.start(fake.id);
   assert.deepEqual(networks(fake), first);
   assert.deepEqual(cards(fake), ['e1000e', 'virtio']);

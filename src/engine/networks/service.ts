@@ -1,6 +1,6 @@
 import { isleError } from '../../lib/errors.ts';
 import { Rollback } from '../../lib/rollback.ts';
-import type { NetworkRecord, NetworkSpec } from '../../network/network.ts';
+import type { Attachment, NetworkRecord, NetworkSpec } from '../../network/network.ts';
 import { refreshNetworkFiles } from '../containers/identity.ts';
 import { ownsPod } from '../containers/pod-network.ts';
 import type { ContainerRecord } from '../containers/record.ts';
@@ -97,6 +97,8 @@ export class NetworkService implements Networks {
   ): Promise<void> {
     const before = this.#ctx.network.attachment(record.podId);
     if (isMachine(record)) controlOf(this.#ctx, record.id);
+    // Half of what a daemon did that died before it could say so.
+    if (isIn(before, net)) await this.#leave(record, net);
     const endpoint = await this.#ctx.network.connect(record.id, net.id, withoutModel(spec));
     undo.add('network', () => this.#ctx.network.disconnect(record.id, net.id));
     if (isMachine(record)) await plugLink(this.#ctx, record, endpoint, nicModelOf(spec), undo);
@@ -106,7 +108,7 @@ export class NetworkService implements Networks {
   async #leave(record: ContainerRecord, net: NetworkRecord): Promise<void> {
     const before = this.#ctx.network.attachment(record.podId);
     if (isMachine(record)) await unplugLink(this.#ctx, record, net.id);
-    await this.#ctx.network.disconnect(record.id, net.id);
+    if (isIn(before, net)) await this.#ctx.network.disconnect(record.id, net.id);
     if (isMachine(record)) await this.#ctx.network.serveGuest(record.id);
     else await refreshNetworkFiles(this.#ctx, record, before);
   }
@@ -200,6 +202,10 @@ export class NetworkService implements Networks {
   #publish(action: string, net: NetworkRecord, more: Record<string, string> = {}): void {
     this.#ctx.events.publish('network', action, net.id, { name: net.name, type: net.driver, ...more });
   }
+}
+
+function isIn(attachment: Attachment | undefined, net: NetworkRecord): boolean {
+  return attachment?.endpoints.some(({ networkId }) => networkId === net.id) ?? false;
 }
 
 /** Which card it is, is no matter of the network's driver. */

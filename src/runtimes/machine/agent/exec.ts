@@ -57,7 +57,7 @@ function codeOf(error: unknown): number {
   if (isIsleError(error, 'commandNotFound')) return 127;
   if (isIsleError(error, 'commandNotExecutable')) return 126;
   // It ended with its machine; else nobody can tell any more.
-  return isIsleError(error, 'guestGone', 'guestAgentMissing') ? 137 : 255;
+  return isIsleError(error, 'guestGone', 'guestAgentMissing', 'conflict') ? 137 : 255;
 }
 
 /** What a client sends until it ends. */

@@ -145,7 +145,8 @@ async function statIn(machine: AgentMachine, path: string): Promise<PathStat> {
     size: Number(size),
     mode: goMode(Number.parseInt(mode, 16)),
     mtime: new Date(Number(time) * 1000).toISOString(),
-    linkTarget: link.join('\n').replace(/\n$/, ''),
+    // A path, and no more: it goes into a header.
+    linkTarget: link.join('\n').replace(/\n$/, '').slice(0, 4096),
   };
 }
 

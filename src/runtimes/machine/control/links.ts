@@ -25,6 +25,10 @@ export async function plugLink(
   if (live.links.some((link) => link.name === name)) return;
   const qmp = await live.qmp();
   const index = freeIndex(live);
+  // What a daemon left that died in the middle of it.
+  await unplug(live, `net${index}`, { what: `a card of ${name}`, patience });
+  await removeNetdev(live, index);
+  await live.closeTap(name);
   const bus = await freePort(qmp);
   await using undo = new Rollback();
   undo.add('tap', () => live.closeTap(name));
