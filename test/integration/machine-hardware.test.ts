@@ -26,7 +26,7 @@ async function says(workload: Workload, command: string, expected: RegExp): Prom
   assert.fail(`${command}: ${said}`);
 }
 
-test('a confined machine gets a linked clone, grows it, loses it, over a restart of the daemon', async () => {
+test('what a confined machine is given while it runs stays over a restart of the daemon, a migration and a saved memory', async () => {
   const workload = await machines.up(
     tinySpec({
       disks: [machineDisk({ limits: { writeBps: 5_000_000 } })],
@@ -73,6 +73,33 @@ test('a confined machine gets a linked clone, grows it, loses it, over a restart
   await control.setMemory(id, 256 * MiB);
   const info = await control.info(id);
   assert.deepEqual([info.vcpus, info.memory], [2, 256 * MiB]);
+  // Another QEMU has all of it in the same places: at once, and after a saved memory.
+  await machines.type(workload, 'mkdir -p /tmp/kept; echo here > /tmp/kept/file');
+  await control.migrate(id, { signal: AbortSignal.timeout(300_000) });
+  assert.match(
+    await machines.type(workload, 'head -c 7 /dev/vdb; nproc; cat /tmp/kept/file'),
+    /written\n?2\s+here/,
+  );
+  const path = join(workload.machine.directory, 'saved');
+  await control.save(id, path);
+  await machines.runtime.wait(id);
+  await machines.runtime.delete(id);
+  const { spec, disks, directory } = workload.machine;
+  await machines.runtime.create({
+    ...workload,
+    machine: {
+      spec: { ...spec, disks: [...spec.disks, disk], vcpus: 2, memory: 256 * MiB },
+      disks: [...disks, { path: over, chain: [base] }],
+      directory,
+      restoreFrom: { path },
+    },
+  });
+  await machines.runtime.start(id);
+  assert.match(
+    await machines.type(workload, 'head -c 7 /dev/vdb; nproc; cat /tmp/kept/file'),
+    /written\n?2\s+here/,
+  );
+  await control.setMemory(id, 320 * MiB);
   await control.unplugDisk(id, 'vdb');
   await says(workload, 'ls -d /sys/block/vdb 2>/dev/null || echo gone', /gone/);
   // Nothing of it is seen inside any more, and its owner is who it was.

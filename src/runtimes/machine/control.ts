@@ -1,7 +1,8 @@
-import type { MachineControl } from '../../engine/machine.ts';
+import type { MachineControl, MachineHardware } from '../../engine/machine.ts';
 import { isleError } from '../../lib/errors.ts';
 import { freeze } from './agent/freeze.ts';
 import { guestFiles } from './agent/guest-files.ts';
+import { boardNameOf, boardOf, forgetBoard, keepBoard } from './board.ts';
 import { liveBlocks } from './control/backup.ts';
 import { setVcpus } from './control/cpus.ts';
 import { limitDisk, plugDisk, resizeDisk, unplugDisk } from './control/disks.ts';
@@ -27,6 +28,7 @@ export function machineControl(host: MachineHost, running: (id: string) => Promi
     reset: async (id) => await resetGuest(await running(id)),
     async save(id, path) {
       const machine = await running(id);
+      await rememberBoard(machine, { path });
       await machine.save({ ending: 'its memory was saved' });
       try {
         return await saveMemory(machine, path);
@@ -46,9 +48,17 @@ export function machineControl(host: MachineHost, running: (id: string) => Promi
     changeMedium: async (id, target, path) => await changeMedium(await running(id), target, path),
     setVcpus: async (id, count) => await setVcpus(await running(id), count),
     setMemory: async (id, bytes) => await setMemory(await running(id), bytes),
-    takeSnapshot: async (id, name, options) => await takeSnapshot(await running(id), name, options),
+    async takeSnapshot(id, name, options) {
+      const machine = await running(id);
+      if (options.memory) await rememberBoard(machine, { snapshot: name });
+      return await takeSnapshot(machine, name, options);
+    },
     revertSnapshot: async (id, name) => await revertSnapshot(await running(id), name),
-    removeSnapshot: async (id, name) => await removeSnapshot(await running(id), name),
+    async removeSnapshot(id, name) {
+      const machine = await running(id);
+      await removeSnapshot(machine, name);
+      await forgetBoard(machine.record.workload.stateDir, boardNameOf({ snapshot: name }));
+    },
     plugLink: async (id, link) => await plugLink(await running(id), link),
     unplugLink: async (id, name) => await unplugLink(await running(id), name),
     pivotDisks: async (id, overlays) => await pivotDisks(await running(id), overlays),
@@ -76,4 +86,13 @@ export function machineControl(host: MachineHost, running: (id: string) => Promi
         throw isleError('notImplemented', { what: `${String(name)} of a virtual machine` });
       }),
   }) as MachineControl;
+}
+
+/** Before its memory is kept: where its devices are then, those that were plugged in included. */
+async function rememberBoard(
+  machine: Machine,
+  memory: NonNullable<MachineHardware['restoreFrom']>,
+): Promise<void> {
+  const { stateDir } = machine.record.workload;
+  await keepBoard(stateDir, boardNameOf(memory), await boardOf(await machine.qmp()));
 }

@@ -9,6 +9,7 @@ import { isleError } from '../../lib/errors.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
 import { qemuUser } from '../confined/dressing.ts';
 import { makeSockets } from '../confined/monitor-directory.ts';
+import { type Board, boardOf } from './board.ts';
 import { bootFile } from './boot-file.ts';
 import { monitors } from './command/qemu-command.ts';
 import { exposeFile, hideFile } from './exposure.ts';
@@ -181,7 +182,7 @@ export class Machine implements LiveMachine, LinkedMachine {
 
   async secondMonitor(): Promise<SecondMonitor> {
     const next = this.record.generation + 1;
-    await this.prepare(next, true);
+    await this.prepare(next, true, await boardOf(await this.qmp()));
     await this.#allowGuests(2);
     try {
       await askSupervisor(this.place.control, `start ${next}`);
@@ -232,8 +233,8 @@ export class Machine implements LiveMachine, LinkedMachine {
     }
   }
 
-  /** Writes what the supervisor shall start. */
-  async prepare(generation: number, incoming: boolean): Promise<void> {
+  /** Writes what the supervisor shall start. `board`: of the QEMU whose memory it takes over. */
+  async prepare(generation: number, incoming: boolean, board?: Board): Promise<void> {
     const hostId = this.#hostId;
     await rm(join(this.place.monitor, String(generation)), { recursive: true, force: true });
     await makeSockets(this.place.monitor, String(generation), hostId);
@@ -242,6 +243,7 @@ export class Machine implements LiveMachine, LinkedMachine {
       generation,
       incoming,
       passed: passed.nodes,
+      board,
     });
     const path = this.place.boot(generation);
     await writeFile(path, bootFile(plan), { mode: 0o600 });

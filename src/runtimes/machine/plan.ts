@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { MachineHardware } from '../../engine/machine.ts';
 import { qemuUser } from '../confined/dressing.ts';
 import { virtiofsdCommand } from '../confined/virtiofsd-command.ts';
+import type { Board } from './board.ts';
 import type { BootPlan, Helper } from './boot-file.ts';
 import type { Visible } from './command/blocks.ts';
 import type { Node } from './command/blocks.ts';
@@ -23,7 +24,12 @@ export async function bootPlanOf(
   host: MachineHost,
   { hardware, links, accelerator }: Pick<MachineRecord, 'hardware' | 'links' | 'accelerator'>,
   visible: Visible,
-  { generation, incoming, passed }: { generation: number; incoming: boolean; passed: Node[] },
+  {
+    generation,
+    incoming,
+    passed,
+    board,
+  }: { generation: number; incoming: boolean; passed: Node[]; board: Board | undefined },
 ): Promise<BootPlan> {
   const [qemu, helpers, firmware] = await Promise.all([
     qemuFor(host, hardware.spec.arch),
@@ -42,6 +48,7 @@ export async function bootPlanOf(
     generation,
     incoming,
     passed,
+    ...(board && { board }),
     ...(firmware ? { firmware: { ...firmware, nvram: join(machinePaths.own, nvramName) } } : {}),
   });
   return { helpers, taps: links.map(({ tap }) => tap), qemu: { user: qemuUser, args } };

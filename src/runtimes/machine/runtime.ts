@@ -24,6 +24,7 @@ import { setClock } from './agent/clock.ts';
 import { execInGuest } from './agent/exec.ts';
 import { thawForgotten } from './agent/freeze.ts';
 import { machineContainer } from './confinement.ts';
+import { boardNameOf, keptBoard } from './board.ts';
 import { rescueMigration, settleMigration } from './control/migrate.ts';
 import { replugCables } from './control/links.ts';
 import { continueFrom } from './control/save.ts';
@@ -143,7 +144,9 @@ export class MachineRuntime implements Runtime {
     // Only now: these mounts travel into the container, where those of before may not (crun until 1.9 binds one alone).
     failpoint('machine.files.before');
     await made.exposeAll(filesOf(hardware));
-    await made.prepare(1, hardware.restoreFrom !== undefined && 'path' in hardware.restoreFrom);
+    const { restoreFrom } = hardware;
+    const board = restoreFrom && (await keptBoard(workload.stateDir, boardNameOf(restoreFrom)));
+    await made.prepare(1, restoreFrom !== undefined && 'path' in restoreFrom, board);
     failpoint('machine.files.after');
     // The last: without it, what is there is no machine.
     await made.save({});

@@ -15,7 +15,7 @@ export function diskDevice(disk: MachineDisk, slots: Slots, boot: number | undef
   const cached = { 'write-cache': disk.cache === 'writethrough' ? 'off' : 'on' };
   switch (disk.bus) {
     case 'virtio':
-      return { ...slots.virtio('virtio-blk'), ...common, ...cached };
+      return { ...slots.virtio('virtio-blk', target), ...common, ...cached };
     case 'scsi':
       return { driver: 'scsi-hd', ...slots.scsi(disk.controller), ...common, ...cached };
     case 'sata':
@@ -23,7 +23,7 @@ export function diskDevice(disk: MachineDisk, slots: Slots, boot: number | undef
     case 'ide':
       return { driver: 'ide-hd', ...slots.ide(), ...common, ...cached };
     case 'nvme':
-      return { driver: 'nvme', bus: slots.port(), ...common, serial: disk.serial ?? target };
+      return { driver: 'nvme', bus: slots.port(target), ...common, serial: disk.serial ?? target };
   }
 }
 
@@ -64,10 +64,10 @@ export function nicDevice(
     mac: macAddress,
     ...(boot === undefined ? {} : { bootindex: boot }),
   };
-  if (model === 'virtio') return { ...slots.virtio('virtio-net'), ...common };
+  if (model === 'virtio') return { ...slots.virtio('virtio-net', `net${index}`), ...common };
   if (!nicModels.includes(model))
     throw isleError('invalidParameter', {
       message: `there is no network card "${model}": there are virtio, ${nicModels.join(', ')}`,
     });
-  return { driver: model, bus: slots.port(), ...common };
+  return { driver: model, bus: slots.port(`net${index}`), ...common };
 }

@@ -1,11 +1,12 @@
 import type { MachineHardware } from '../../../engine/machine.ts';
 import { descriptors, type Helper } from '../boot-file.ts';
+import { type Board, memoryDevice } from '../board.ts';
 import { machinePaths } from '../layout.ts';
 import type { MachineLink } from '../record.ts';
 import { diskNodes, mediumNode, type Node, type Visible } from './blocks.ts';
 import { cdDevice, diskDevice, nicDevice } from './devices.ts';
 import { Slots, sparePorts } from './slots.ts';
-import { typeOptions } from './type.ts';
+import { pluggedMemoryDevice, typeOptions } from './type.ts';
 
 export interface QemuCommand {
   qemu: string;
@@ -23,6 +24,8 @@ export interface QemuCommand {
   incoming: boolean;
   /** Devices of the host, as QEMU's. */
   passed: Node[];
+  /** Of a QEMU whose memory it takes over. */
+  board?: Board;
 }
 
 /** Connections to QEMU's monitor: one that is kept, some for long jobs, and the supervisor's. */
@@ -38,7 +41,7 @@ export const seedTarget = 'seed';
 export function qemuCommand(command: QemuCommand): string[] {
   const { qemu, hardware, generation, firmware } = command;
   const { spec } = hardware;
-  const slots = new Slots(spec);
+  const slots = new Slots(spec, command.board);
   const nodes = blockNodes(command);
   const screen = spec.graphics ? screenDevices(spec.type, slots) : [];
   const pcScreen = spec.type === 'q35';
@@ -51,12 +54,13 @@ export function qemuCommand(command: QemuCommand): string[] {
     ...(spec.unikernel && spec.arch === 'x86_64' ? [exitDevice] : []),
     ...(pcScreen ? [] : screen),
     ...(spec.type === 'q35' ? [{ driver: 'vmgenid', guid: spec.generationId ?? spec.uuid }] : []),
-    ...command.passed.map((device) =>
-      device.driver === 'vfio-pci' ? { ...device, bus: slots.port() } : device,
+    ...pluggedMemory(command, slots),
+    ...(command.board?.vcpus.plugged ?? []),
+    ...command.passed.map((device, index) =>
+      device.driver === 'vfio-pci' ? { ...device, bus: slots.port(`passed${index}`) } : device,
     ),
   ];
-  const ports = spec.type === 'microvm' ? 0 : sparePorts;
-  for (let spare = 0; spare < ports; spare++) slots.port();
+  const ports = spec.type === 'microvm' ? 0 : (command.board?.ports ?? slots.portsUsed + sparePorts);
   const usb = spec.type !== 'microvm' && (spec.graphics || spec.usb.length > 0);
   return [
     qemu,
@@ -92,9 +96,13 @@ export function qemuCommand(command: QemuCommand): string[] {
     }),
     ...(spec.graphics ? ['-vnc', `unix:${machinePaths.socket(generation, 'vnc')}`] : []),
     // What has a slot of its own comes before what takes the next one.
-    ...[...(pcScreen ? screen : []), ...(usb ? usbDevices : []), ...slots.devices, ...devices].flatMap(
-      (device) => ['-device', JSON.stringify(device)],
-    ),
+    ...[
+      ...(pcScreen ? screen : []),
+      ...(usb ? usbDevices : []),
+      ...Slots.ports(ports),
+      ...slots.devices,
+      ...devices,
+    ].flatMap((device) => ['-device', JSON.stringify(device)]),
   ];
 }
 
@@ -143,7 +151,7 @@ function firmwareNodes({ code, nvram }: { code: string; nvram: string }): Node[]
 /** First, so that the guest finds them where it always did. */
 function serialDevices(slots: Slots): Node[] {
   return [
-    { ...slots.virtio('virtio-serial'), id: 'serial', max_ports: 4 },
+    { ...slots.virtio('virtio-serial', 'serial'), max_ports: 4 },
     {
       driver: 'virtserialport',
       bus: 'serial.0',
@@ -166,8 +174,7 @@ function blockDevices({ spec, seed }: MachineHardware, slots: Slots): Node[] {
 
 function shareDevices({ hardware }: QemuCommand, slots: Slots): Node[] {
   return hardware.spec.shares.map(({ tag }, index) => ({
-    ...slots.virtio('vhost-user-fs'),
-    id: `share${index}`,
+    ...slots.virtio('vhost-user-fs', `share${index}`),
     chardev: `share${index}`,
     tag,
     'queue-size': 1024,
@@ -176,15 +183,21 @@ function shareDevices({ hardware }: QemuCommand, slots: Slots): Node[] {
 
 function commonDevices(slots: Slots): Node[] {
   return [
-    { ...slots.virtio('virtio-rng'), id: 'random', rng: 'rng' },
-    { ...slots.virtio('virtio-balloon'), id: 'balloon', 'free-page-reporting': true },
+    { ...slots.virtio('virtio-rng', 'random'), rng: 'rng' },
+    { ...slots.virtio('virtio-balloon', 'balloon'), 'free-page-reporting': true },
   ];
+}
+
+/** What {@link typeOptions} has made the backend of. */
+function pluggedMemory({ board }: QemuCommand, slots: Slots): Node[] {
+  if (board?.memory.room === undefined) return [];
+  return [pluggedMemoryDevice(slots.port(memoryDevice))];
 }
 
 function screenDevices(type: string, slots: Slots): Node[] {
   if (type === 'q35') return [{ driver: 'virtio-vga', id: 'screen', bus: 'pcie.0' }];
   return [
-    { ...slots.virtio('virtio-gpu'), id: 'screen' },
+    slots.virtio('virtio-gpu', 'screen'),
     ...(type === 'virt' ? [{ driver: 'usb-kbd', id: 'keyboard', bus: 'usb.0' }] : []),
   ];
 }

@@ -1,4 +1,5 @@
 import type { MachineSpec, ScsiController } from '../../../engine/machine.ts';
+import type { Board } from '../board.ts';
 import type { Node } from './blocks.ts';
 
 /** Ports that nothing is plugged into when a machine starts: for disks and network cards to come. */
@@ -13,36 +14,54 @@ const firstSlot = 0x10;
  */
 export class Slots {
   readonly devices: Node[] = [];
-  #ports = 0;
+  #places: ReadonlyMap<string, number>;
+  #used = new Set<number>();
   #sata = 0;
   #ide = 0;
   #scsi = 0;
   #foreign = new Map<ScsiController, number>();
   #mmio: boolean;
 
-  constructor(spec: Pick<MachineSpec, 'type'>) {
+  /** `board`: where another QEMU has them. */
+  constructor(spec: Pick<MachineSpec, 'type'>, board?: Pick<Board, 'places'>) {
     this.#mmio = spec.type === 'microvm';
+    this.#places = new Map(Object.entries(board?.places ?? {}));
   }
 
-  /** The driver of a virtio device and its bus. */
-  virtio(kind: string): Node {
-    return this.#mmio ? { driver: `${kind}-device` } : { driver: `${kind}-pci`, bus: this.port() };
+  /** The driver of a virtio device, its id and its bus. */
+  virtio(kind: string, id: string): Node {
+    return this.#mmio ? { driver: `${kind}-device`, id } : { driver: `${kind}-pci`, id, bus: this.port(id) };
   }
 
-  /** A further root port. */
-  port(): string {
-    const index = this.#ports++;
-    const id = `port${index}`;
-    const slot = (firstSlot + Math.floor(index / 8)).toString(16);
-    this.devices.push({
+  /** The root port of a device: the next, if it has none yet. */
+  port(id: string): string {
+    const place = this.#places.get(id) ?? this.#nextFree();
+    this.#used.add(place);
+    return `port${place}`;
+  }
+
+  #nextFree(): number {
+    const taken = new Set([...this.#places.values(), ...this.#used]);
+    let place = 0;
+    while (taken.has(place)) place++;
+    return place;
+  }
+
+  /** How many ports there have to be for what was placed so far. */
+  get portsUsed(): number {
+    return Math.max(-1, ...this.#used) + 1;
+  }
+
+  /** All of them, so that each is where it was. */
+  static ports(count: number): Node[] {
+    return Array.from({ length: count }, (_, index) => ({
       driver: 'pcie-root-port',
-      id,
+      id: `port${index}`,
       bus: 'pcie.0',
       chassis: index + 1,
-      addr: `${slot}.${index % 8}`,
+      addr: `${(firstSlot + Math.floor(index / 8)).toString(16)}.${index % 8}`,
       ...(index % 8 === 0 ? { multifunction: true } : {}),
-    });
-    return id;
+    }));
   }
 
   /** The q35's own six, then further controllers. */
@@ -64,14 +83,14 @@ export class Slots {
   /** Of a virtio controller, or of one that the guest knows from elsewhere: as many of them as its disks need. */
   scsi(controller?: ScsiController): { bus: string; 'scsi-id': number } {
     if (controller === undefined) {
-      if (this.#scsi === 0) this.devices.push({ ...this.virtio('virtio-scsi'), id: 'scsi' });
+      if (this.#scsi === 0) this.devices.push(this.virtio('virtio-scsi', 'scsi'));
       return { bus: 'scsi.0', 'scsi-id': this.#scsi++ };
     }
     const index = this.#foreign.get(controller) ?? 0;
     this.#foreign.set(controller, index + 1);
     const most = targets[controller];
     const id = `${controller}-${Math.floor(index / most)}`;
-    if (index % most === 0) this.devices.push({ driver: controller, id, bus: this.port() });
+    if (index % most === 0) this.devices.push({ driver: controller, id, bus: this.port(id) });
     return { bus: `${id}.0`, 'scsi-id': index % most };
   }
 }

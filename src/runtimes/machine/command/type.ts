@@ -1,20 +1,28 @@
 import type { MachineSpec } from '../../../engine/machine.ts';
+import { type Board, memoryBackend, memoryDevice, memoryStep } from '../board.ts';
+import type { Node } from './blocks.ts';
 
 const mib = 1024 * 1024;
 
 export interface Acceleration {
   accelerator: 'kvm' | 'tcg';
+  /** Of a QEMU whose memory it takes over. */
+  board?: Board;
 }
 
 /** The board, its processors and memory; sizes in whole MiB. TCG's translated code is bounded: it would grow to 1 GiB. */
-export function typeOptions(spec: MachineSpec, { accelerator }: Acceleration, pflash: boolean): string[] {
-  const memory = Math.floor(spec.memory / mib);
+export function typeOptions(
+  spec: MachineSpec,
+  { accelerator, board }: Acceleration,
+  pflash: boolean,
+): string[] {
+  const memory = Math.floor((board?.memory.base ?? spec.memory) / mib);
   const shared = spec.shares.length > 0;
   return [
     ...['-machine', boardOf(spec, pflash)],
     ...['-accel', accelerator === 'kvm' ? 'kvm' : 'tcg,tb-size=32,thread=multi'],
     ...['-cpu', spec.cpuModel ?? defaultCpu(spec, accelerator)],
-    ...['-smp', cpusOf(spec)],
+    ...['-smp', cpusOf(spec, board)],
     ...['-m', memoryOf(spec, memory)],
     // What virtiofsd maps, too, is a file without a name.
     ...[
@@ -23,6 +31,9 @@ export function typeOptions(spec: MachineSpec, { accelerator }: Acceleration, pf
         ? `memory-backend-memfd,id=memory,size=${memory}M,share=on`
         : `memory-backend-ram,id=memory,size=${memory}M`,
     ],
+    ...(board?.memory.room === undefined
+      ? []
+      : ['-object', JSON.stringify(pluggedMemoryBackend(board.memory.room, shared))]),
   ];
 }
 
@@ -45,8 +56,8 @@ function defaultCpu({ arch }: MachineSpec, accelerator: 'kvm' | 'tcg'): string {
 }
 
 /** Each its own socket, as processors that are plugged in later are. */
-function cpusOf({ vcpus, maxVcpus = vcpus }: MachineSpec): string {
-  return `cpus=${vcpus},maxcpus=${maxVcpus},sockets=${maxVcpus},cores=1,threads=1`;
+function cpusOf({ vcpus, maxVcpus = vcpus }: MachineSpec, board: Board | undefined): string {
+  return `cpus=${board?.vcpus.base || vcpus},maxcpus=${maxVcpus},sockets=${maxVcpus},cores=1,threads=1`;
 }
 
 /** Modules of memory that can be plugged in. */
@@ -55,4 +66,23 @@ const slots = 16;
 function memoryOf({ maxMemory }: MachineSpec, memory: number): string {
   if (maxMemory === undefined) return `size=${memory}M`;
   return `size=${memory}M,slots=${slots},maxmem=${Math.floor(maxMemory / mib)}M`;
+}
+
+/** Memory that comes while the machine runs: nothing of it takes any before the guest has it. */
+export function pluggedMemoryBackend(room: number, shared: boolean): Node {
+  const kind = shared
+    ? { 'qom-type': 'memory-backend-memfd', share: true }
+    : { 'qom-type': 'memory-backend-ram' };
+  return { ...kind, id: memoryBackend, size: room, reserve: false };
+}
+
+export function pluggedMemoryDevice(bus: string): Node {
+  return {
+    driver: 'virtio-mem-pci',
+    id: memoryDevice,
+    bus,
+    memdev: memoryBackend,
+    'requested-size': 0,
+    'block-size': memoryStep,
+  };
 }

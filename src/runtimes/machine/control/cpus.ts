@@ -1,15 +1,9 @@
 import type { Qmp } from '../../../host/qmp/qmp.ts';
 import { isleError } from '../../../lib/errors.ts';
 import { failpoint } from '../../../lib/failpoint.ts';
+import type { CpuSocket } from '../board.ts';
 import type { LiveMachine } from '../live-machine.ts';
 import { unplug } from './unplug.ts';
-
-interface Socket {
-  type: string;
-  props: Record<string, number>;
-  /** Of one that is there. */
-  'qom-path'?: string;
-}
 
 /** Milliseconds that a guest has to take a processor offline. */
 const patience = 20_000;
@@ -22,7 +16,7 @@ const prefix = 'cpu';
  */
 export async function setVcpus(live: LiveMachine, count: number): Promise<void> {
   const qmp = await live.qmp();
-  const sockets = (await qmp.execute<Socket[]>('query-hotpluggable-cpus')).toSorted(
+  const sockets = (await qmp.execute<CpuSocket[]>('query-hotpluggable-cpus')).toSorted(
     (a, b) => (a.props['socket-id'] ?? 0) - (b.props['socket-id'] ?? 0),
   );
   const there = sockets.filter((one) => one['qom-path'] !== undefined);
@@ -61,18 +55,18 @@ async function remember(live: LiveMachine, qmp: Qmp): Promise<void> {
   await live.changeHardware((hardware) => ({ ...hardware, spec: { ...hardware.spec, vcpus } }));
 }
 
-async function present(qmp: Qmp): Promise<Socket[]> {
-  const sockets = await qmp.execute<Socket[]>('query-hotpluggable-cpus');
+async function present(qmp: Qmp): Promise<CpuSocket[]> {
+  const sockets = await qmp.execute<CpuSocket[]>('query-hotpluggable-cpus');
   return sockets.filter((one) => one['qom-path'] !== undefined);
 }
 
-async function plug(qmp: Qmp, socket: Socket): Promise<void> {
+async function plug(qmp: Qmp, socket: CpuSocket): Promise<void> {
   failpoint('machine.vcpus.plug');
   const id = `${prefix}${socket.props['socket-id'] ?? socket.props['core-id'] ?? 0}`;
   await qmp.execute('device_add', { driver: socket.type, id, ...socket.props });
 }
 
-function idOf(socket: Socket): string {
+function idOf(socket: CpuSocket): string {
   return (socket['qom-path'] as string).slice('/machine/peripheral/'.length);
 }
 

@@ -3,14 +3,9 @@ import type { Qmp } from '../../../host/qmp/qmp.ts';
 import { isleError } from '../../../lib/errors.ts';
 import { failpoint } from '../../../lib/failpoint.ts';
 import type { LiveMachine } from '../live-machine.ts';
+import { memoryBackend, memoryDevice, memoryStep } from '../board.ts';
+import { pluggedMemoryBackend, pluggedMemoryDevice } from '../command/type.ts';
 import { freePort } from './root-ports.ts';
-
-/** The memory that grows and shrinks: a virtio-mem device, plugged in when it is first needed. */
-const device = 'memory-plugged';
-const backend = 'memory-plugged-backend';
-
-/** Bytes of the steps in which it is given: QEMU's for transparent huge pages. */
-const step = 2 * 1024 * 1024;
 
 /** Milliseconds without the guest taking or giving more. */
 const patience = 15_000;
@@ -22,7 +17,7 @@ const patience = 15_000;
 export async function setMemory(live: LiveMachine, bytes: number): Promise<void> {
   const qmp = await live.qmp();
   const { base, plugged } = await memoryNow(qmp);
-  const wanted = Math.max(0, Math.ceil((bytes - base) / step) * step);
+  const wanted = Math.max(0, Math.ceil((bytes - base) / memoryStep) * memoryStep);
   try {
     // What the guest does not give back of that, the balloon takes elsewhere.
     const got = wanted === plugged ? plugged : await plug(live, qmp, base, wanted);
@@ -55,7 +50,7 @@ interface MemoryDevice {
 
 async function deviceNow(qmp: Qmp): Promise<MemoryDevice['data'] | undefined> {
   const devices = await qmp.execute<MemoryDevice[]>('query-memory-devices');
-  return devices.find(({ data }) => data.id === device)?.data;
+  return devices.find(({ data }) => data.id === memoryDevice)?.data;
 }
 
 /** Returns how much there is then: more than was asked for, when the guest cannot give all of it back. */
@@ -66,7 +61,7 @@ async function plug(live: LiveMachine, qmp: Qmp, base: number, wanted: number): 
   if (wanted > most) throw tooMuch(base + wanted, base + most);
   failpoint('machine.memory.plug');
   await qmp.execute('qom-set', {
-    path: `/machine/peripheral/${device}`,
+    path: `/machine/peripheral/${memoryDevice}`,
     property: 'requested-size',
     value: wanted,
   });
@@ -80,24 +75,13 @@ async function plug(live: LiveMachine, qmp: Qmp, base: number, wanted: number): 
 
 async function addDevice(live: LiveMachine, qmp: Qmp, base: number, wanted: number): Promise<void> {
   const { maxMemory, shares } = live.hardware.spec;
-  const room = Math.floor(((maxMemory ?? base) - base) / step) * step;
+  const room = Math.floor(((maxMemory ?? base) - base) / memoryStep) * memoryStep;
   if (wanted > room) throw tooMuch(base + wanted, base + room);
-  const kind =
-    shares.length > 0
-      ? { 'qom-type': 'memory-backend-memfd', share: true }
-      : { 'qom-type': 'memory-backend-ram' };
-  await qmp.execute('object-add', { ...kind, id: backend, size: room, reserve: false });
+  await qmp.execute('object-add', pluggedMemoryBackend(room, shares.length > 0));
   try {
-    await qmp.execute('device_add', {
-      driver: 'virtio-mem-pci',
-      id: device,
-      bus: await freePort(qmp),
-      memdev: backend,
-      'requested-size': 0,
-      'block-size': step,
-    });
+    await qmp.execute('device_add', pluggedMemoryDevice(await freePort(qmp)));
   } catch (error) {
-    await qmp.execute('object-del', { id: backend });
+    await qmp.execute('object-del', { id: memoryBackend });
     throw error;
   }
 }
