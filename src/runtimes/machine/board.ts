@@ -57,11 +57,6 @@ export async function boardOf(qmp: Qmp): Promise<Board> {
   const ports = Math.max(-1, ...names.flatMap((name) => portNumber(name) ?? [])) + 1;
   const places = await placesOf(qmp, names);
   const room = modules.find(({ data }) => data.id === memoryDevice)?.data['max-size'];
-  const there = sockets.filter((one) => one['qom-path'] !== undefined);
-  const plugged = there
-    .filter((one) => one['qom-path']?.startsWith(peripheral))
-    .map((one) => ({ driver: one.type, id: one['qom-path']?.slice(peripheral.length), ...one.props }));
-  const vcpus = { base: there.length - plugged.length, plugged };
   return {
     ports,
     places,
