@@ -2,8 +2,10 @@ import { refusal } from './refuse.ts';
 
 /** What no machine of anybody exceeds; a description that does was made to do harm, or is damaged. */
 export const bounds = {
-  /** bytes of a description */
-  text: 8 << 20,
+  /** bytes of a description; it is read in one go, and everybody waits for that */
+  text: 2 << 20,
+  /** Lines, elements, attributes. */
+  parts: 50_000,
   /** of XML elements */
   depth: 64,
   disks: 64,

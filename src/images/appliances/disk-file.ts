@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import type { ApplianceDiskFile } from '../appliances.ts';
 import { bounds } from './bounds.ts';
 import { checkHead } from './disk-head.ts';
-import { checkFile, type Manifest } from './manifest.ts';
+import { checkDigest, checkFile, expectedOf, type Manifest } from './manifest.ts';
 import { explain } from './explain.ts';
 import type { TakeDisk } from './open-appliance.ts';
 import { refusal } from './refuse.ts';
@@ -58,8 +58,7 @@ async function laidOut(
     await checkFile(manifest, file, signal);
     return file;
   }
-  const expected = manifest?.get(file.name);
-  if (manifest && !expected) throw refusal(file.name, 'the manifest has no checksum of it');
+  const expected = manifest && expectedOf(manifest, file.name);
   const hash = createHash(expected?.algorithm ?? 'sha256');
   const copy = await written(file, directory, async function* () {
     for await (const piece of pieces(file, signal)) {
@@ -67,12 +66,7 @@ async function laidOut(
       yield piece;
     }
   });
-  const digest = expected && hash.digest('hex');
-  if (expected && digest !== expected.digest)
-    throw refusal(
-      file.name,
-      `its ${expected.algorithm.toUpperCase()} is ${digest}, the manifest says ${expected.digest}: it was damaged or tampered with`,
-    );
+  if (expected) checkDigest(file.name, expected, hash.digest('hex'));
   return copy;
 }
 

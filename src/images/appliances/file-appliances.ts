@@ -42,7 +42,7 @@ async function readAppliance(
   const { file, source } = await given(path);
   try {
     const format = await formatOf(file, hint);
-    if (format === 'ova') return await readOva(file, source, signal);
+    if (format === 'ova') return await readOva(file, source);
     const read = await readers(format, hint)(file, source, signal);
     return new OpenAppliance(format, file.name, read, source);
   } catch (error) {
@@ -67,23 +67,19 @@ async function given(path: string) {
 }
 
 /** The archive keeps `source` open. */
-async function readOva(
-  file: ApplianceFile,
-  source: AsyncDisposable,
-  signal: AbortSignal | undefined,
-): Promise<Appliance> {
+async function readOva(file: ApplianceFile, source: AsyncDisposable): Promise<Appliance> {
   const archive = await ApplianceArchive.open(file, source);
   const descriptors = archive.members.filter((member) => /\.ovf$/i.test(member.name));
   if (descriptors.length !== 1)
     throw refusal(file.name, `it has ${descriptors.length} descriptors (.ovf), an OVA has one`);
   const [descriptor] = descriptors as [ApplianceFile];
   const manifest = await readManifest(archive, descriptor.name.replace(/\.ovf$/i, '.mf'));
-  const read = await readOvf(descriptor, archive, manifest, signal);
+  const read = await readOvf(descriptor, archive, manifest);
   return new OpenAppliance('ova', file.name, read, archive);
 }
 
-const ovf: Reader = async (file, source, signal) =>
-  await readOvf(file, source, await readManifest(source, file.name.replace(/\.ovf$/i, '.mf')), signal);
+const ovf: Reader = async (file, source) =>
+  await readOvf(file, source, await readManifest(source, file.name.replace(/\.ovf$/i, '.mf')));
 
 function readers(format: Exclude<ApplianceFormat, 'ova'>, hint: ApplianceHint | undefined): Reader {
   switch (format) {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { refusal } from './refuse.ts';
 import { hashOf, readAll, type ApplianceFile, type ApplianceSource } from './source.ts';
 
@@ -34,13 +35,28 @@ export async function checkFile(
   file: ApplianceFile,
   signal?: AbortSignal,
 ): Promise<void> {
-  if (manifest === undefined) return;
-  const expected = manifest.get(file.name);
-  if (expected === undefined) throw refusal(file.name, 'the manifest has no checksum of it');
-  const actual = await hashOf(file, expected.algorithm, signal);
-  if (actual !== expected.digest)
-    throw refusal(
-      file.name,
-      `its ${expected.algorithm.toUpperCase()} is ${actual}, the manifest says ${expected.digest}: it was damaged or tampered with`,
-    );
+  const expected = manifest && expectedOf(manifest, file.name);
+  if (expected) checkDigest(file.name, expected, await hashOf(file, expected.algorithm, signal));
+}
+
+/** The same of a file that has been read. */
+export function checkContent(manifest: Manifest | undefined, name: string, content: Buffer): void {
+  const expected = manifest && expectedOf(manifest, name);
+  if (expected) checkDigest(name, expected, createHash(expected.algorithm).update(content).digest('hex'));
+}
+
+type Expected = { algorithm: string; digest: string };
+
+export function expectedOf(manifest: Manifest, name: string): Expected {
+  const expected = manifest.get(name);
+  if (expected === undefined) throw refusal(name, 'the manifest has no checksum of it');
+  return expected;
+}
+
+export function checkDigest(name: string, expected: Expected, actual: string): void {
+  if (actual === expected.digest) return;
+  throw refusal(
+    name,
+    `its ${expected.algorithm.toUpperCase()} is ${actual}, the manifest says ${expected.digest}: it was damaged or tampered with`,
+  );
 }

@@ -4,7 +4,7 @@ import { macOf, uuidOf } from './bounds.ts';
 import { diskIn, emptyDisk, type DiskFileFormat } from './disk-file.ts';
 import { formatOfSuffix } from './disk-suffix.ts';
 import { nicModel } from './hardware-words.ts';
-import { checkFile, type Manifest } from './manifest.ts';
+import { checkContent, type Manifest } from './manifest.ts';
 import type { ReadMachine } from './open-appliance.ts';
 import { osVariantOf } from './os-names.ts';
 import { readEnvelope, section, type Envelope, type OvfDisk } from './ovf-envelope.ts';
@@ -18,11 +18,10 @@ export async function readOvf(
   file: ApplianceFile,
   source: ApplianceSource,
   manifest: Manifest | undefined,
-  signal?: AbortSignal,
 ): Promise<ReadMachine> {
   const where = file.name;
   const content = await readAll(file);
-  await checkFile(manifest, file, signal);
+  checkContent(manifest, file.name, content);
   const envelope = readEnvelope(readXml(content, where, 'Envelope'), where);
   const { system } = envelope;
   const sections = [

@@ -10,8 +10,6 @@ import { findBeside, readAll, type ApplianceFile, type ApplianceSource } from '.
 
 export type VmxSettings = Map<string, string>;
 
-const mostSettings = 20_000;
-
 /** `key = "value"` lines; keys do not care for case, `|22` stands for a character. */
 export function parseVmx(text: string, where: string): VmxSettings {
   const settings: VmxSettings = new Map();
@@ -19,7 +17,7 @@ export function parseVmx(text: string, where: string): VmxSettings {
     if (/^\s*(#.*)?$/.test(line) || line.startsWith('.encoding')) continue;
     const match = /^\s*([\w.:\-/]{1,256})\s*=\s*"?(.*?)"?\s*$/.exec(line);
     if (!match) throw refusal(`${where}, line ${index + 1}`, `this is no setting: "${line}"`);
-    if (settings.size >= mostSettings) throw refusal(where, `it has more than ${mostSettings} settings`);
+    if (index >= bounds.parts) throw refusal(where, `it has more than ${bounds.parts} lines`);
     settings.set(match[1]!.toLowerCase(), unescaped(match[2]!));
   }
   return settings;

@@ -64,6 +64,7 @@ export class Xml {
 export function readXml(content: Buffer, where: string, root: string | readonly string[]): Xml {
   const text = decode(content, where);
   if (/<!DOCTYPE/i.test(text)) throw refusal(where, 'it declares a document type, which none of these has');
+  checkParts(text, where);
   checkDepth(text, where);
   let element: XmlElement | null;
   try {
@@ -86,6 +87,13 @@ function decode(content: Buffer, where: string): string {
   const text = new TextDecoder(utf16 || big ? 'utf-16le' : 'utf-8').decode(bytes);
   // Decoded already: what it says of its encoding is true no more, and the parser knows UTF-8 only.
   return text.replace(/^(<\?xml[^>]*?)\s+encoding\s*=\s*(?:"[^"]*"|'[^']*')/, '$1');
+}
+
+/** What takes a parser its time: elements, attributes and references. */
+function checkParts(text: string, where: string): void {
+  let left = 3 * bounds.parts;
+  for (const _ of text.matchAll(/[<=&]/g))
+    if (--left < 0) throw refusal(where, 'it has more elements than any machine needs');
 }
 
 /** Before the parser, which calls itself for each level. Comments and such make this count too high at most. */
