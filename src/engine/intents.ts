@@ -33,6 +33,8 @@ export type Intent =
       then: 'off' | 'boot' | 'continue';
       disks: 'before' | 'reverted';
     }
+  /** The disks of a virtual machine go on in overlays; it stands still for that. */
+  | { kind: 'machine-pivot'; id: string }
   /** Its memory is being written; with the file it ends. */
   | { kind: 'machine-save'; id: string; endpoints: MachineEndpoint[] };
 

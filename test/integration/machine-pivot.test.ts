@@ -68,3 +68,26 @@ test('disks of a running guest go on in overlays, all at one moment or none', as
   await takeSnapshot(machine, 'one', { memory: true, quiesce: false });
   assert.deepEqual(machine.snapshots(0), ['one']);
 });
+
+test('what a daemon did not live to finish is finished by the next one, at every step', async () => {
+  await using machine = new HandMadeMachine({ disks: [{}] });
+  await machine.booted();
+  await machine.shell(write('base'));
+  const overlay = overlayOver(machine, 'vda');
+  const qmp = await machine.qmp();
+  const interrupted = [
+    ['stop', {}],
+    ['blockdev-add', { driver: 'null-co', 'node-name': 'hold-vda', size: 2 ** 30, 'read-zeroes': true }],
+    ['qom-set', { path: '/machine/peripheral/vda', property: 'drive', value: 'hold-vda' }],
+    ['blockdev-del', { 'node-name': 'disk-vda' }],
+    ['blockdev-del', { 'node-name': 'file-vda' }],
+  ] as const;
+  for (const [command, args] of interrupted) await qmp.execute(command, args);
+  await pivotDisks(machine, [overlay]);
+  await pivotDisks(machine, [overlay]);
+  await qmp.execute('cont');
+  assert.equal(await machine.shell('head -c 4 /dev/vda'), 'base');
+  await machine.shell(write('next'));
+  assert.equal(contentOf(overlay.path, overlay.chain), 'next');
+  assert.equal(contentOf(overlay.chain[0]!), 'base');
+});

@@ -12,6 +12,7 @@ import { snapshotQueue } from '../snapshots/take.ts';
 import { endpointsOf, hardwareOf } from './moment.ts';
 import { changeMachine, controlOf, findMachine, type MachineRecord } from './record.ts';
 import { dropSavedFile, savedPathOf } from './saved.ts';
+import { wake } from './wake.ts';
 
 /** Milliseconds for a QEMU that was told to quit. */
 const patience = 30_000;
@@ -89,9 +90,5 @@ async function recoverSave(
   }
   // First of all: a guest that has gone on must never go on from it again.
   await dropSavedFile(ctx, id);
-  const runtime = ctx.runtimeOf(record);
-  // Only its processors stand still: it is paused altogether, so that it can be resumed altogether.
-  if (state.phase !== 'paused') await runtime.pause(id);
-  await runtime.resume(id);
-  ctx.records.changeState(id, { phase: 'running' });
+  await wake(ctx, record);
 }

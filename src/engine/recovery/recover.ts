@@ -14,6 +14,7 @@ import { zeroTime } from '../model.ts';
 import { recoverBackup, recoverRemoval } from '../machines/backups/recover.ts';
 import { isMachine } from '../machines/record.ts';
 import { recoverMachines } from '../machines/recover.ts';
+import { recoverPivots } from '../machines/clone/recover.ts';
 import { recoverSaves } from '../machines/save.ts';
 import { recoverSaved } from '../machines/saved.ts';
 import { recoverSnapshots } from '../machines/snapshots/recover.ts';
@@ -42,6 +43,7 @@ export async function recover(ctx: EngineContext): Promise<void> {
   const strangers = await idleWorkloads(ctx);
   for (const { kind, id } of ctx.intents.all()) if (kind === 'restore') comeUpAgain(ctx, id);
   await recoverSaves(ctx);
+  await recoverPivots(ctx);
   recoverSnapshots(ctx);
   ctx.background.run('sweeping leftovers', () => sweepUnknown(ctx, strangers));
   comeBack(ctx, new Set(up.map(({ id }) => id)));
@@ -142,6 +144,7 @@ async function undoIntents(ctx: EngineContext): Promise<void> {
         case 'machine-snapshot':
         case 'machine-revert':
         case 'machine-save':
+        case 'machine-pivot':
           return; // when it is known what still runs
         case 'start':
           return; // settled with its container

@@ -69,12 +69,17 @@ async function cloneLinked(ctx: EngineContext, id: string, pairs: DiskPair[]): P
     if (!isRunning(state)) return await ctx.disks.cloneLinked(clones);
     const { control } = controlOf(ctx, id);
     const targets = new Map(spec.machine.disks.map(({ diskId, target }) => [diskId, target]));
-    await ctx.disks.cloneLinked(clones, (overlays) =>
-      control.pivotDisks(
-        id,
-        overlays.map(({ source, path, chain }) => ({ target: targets.get(source) ?? '', path, chain })),
-      ),
-    );
+    ctx.intents.add({ kind: 'machine-pivot', id });
+    try {
+      await ctx.disks.cloneLinked(clones, (overlays) =>
+        control.pivotDisks(
+          id,
+          overlays.map(({ source, path, chain }) => ({ target: targets.get(source) ?? '', path, chain })),
+        ),
+      );
+    } finally {
+      ctx.intents.done('machine-pivot', id);
+    }
     return undefined;
   });
   failpoint('machine.clone.linked');

@@ -15,13 +15,14 @@ export interface Overlay {
 /**
  * From now on disks write to overlays, and their present files are only read. The guest stands still for the exchange (some
  * milliseconds), so that all disks change at one moment, and their nodes keep their names. All or none: throws `guestFailed` and
- * `conflict` when everything is as it was, `internal` when that could not be had again; the guest is left stopped then.
+ * `conflict` when everything is as it was, `internal` when that could not be had again; the guest is left stopped then. Called
+ * again after a daemon died in the middle, it finishes what was begun; the guest stands still until somebody resumes it.
  */
 export async function pivotDisks(live: LiveMachine, overlays: Overlay[]): Promise<void> {
   const qmp = await live.ownQmp();
   try {
     const moves: Move[] = [];
-    for (const overlay of overlays) moves.push(await planMove(live, qmp, overlay));
+    for (const overlay of overlays) moves.push(...(await planMove(live, qmp, overlay)));
     const { running } = await qmp.execute<{ running: boolean }>('query-status');
     failpoint('machine.pivot.before');
     await qmp.execute('stop', undefined, slow);
@@ -36,6 +37,8 @@ export async function pivotDisks(live: LiveMachine, overlays: Overlay[]): Promis
 
 interface Move {
   target: string;
+  /** Somebody died in the middle of its exchange. */
+  held: boolean;
   /** bytes */
   size: number;
   before: Node[];
@@ -50,9 +53,10 @@ async function moveAll(qmp: Qmp, moves: Move[]): Promise<void> {
       done.push(move);
     }
   } catch (error) {
-    if (error instanceof HalfMoved) throw halfMoved(moves, error);
+    if (error instanceof HalfMoved || moves.some(({ held }) => held)) throw halfMoved(moves, error);
     try {
-      for (const move of done.toReversed()) await exchange(qmp, move, move.after, move.before);
+      for (const move of done.toReversed())
+        await exchange(qmp, { ...move, held: false }, move.after, move.before);
       await qmp.execute('cont', undefined, slow);
     } catch (second) {
       throw halfMoved(moves, second);
@@ -62,13 +66,14 @@ async function moveAll(qmp: Qmp, moves: Move[]): Promise<void> {
 }
 
 /** The device keeps nothing of a disk but its size for a moment; the guest does not run meanwhile. */
-async function exchange(qmp: Qmp, { target, size }: Move, from: Node[], to: Node[]): Promise<void> {
-  const hold = `hold-${target}`;
+async function exchange(qmp: Qmp, { target, size, held }: Move, from: Node[], to: Node[]): Promise<void> {
+  const hold = holdNode(target);
   const drive = (node: string) =>
     qmp.execute('qom-set', { path: `/machine/peripheral/${target}`, property: 'drive', value: node }, slow);
-  await qmp.execute('blockdev-add', { driver: 'null-co', 'node-name': hold, size, 'read-zeroes': true });
+  if (!(await nodesOf(qmp)).some((node) => node['node-name'] === hold))
+    await qmp.execute('blockdev-add', { driver: 'null-co', 'node-name': hold, size, 'read-zeroes': true });
   try {
-    await drive(hold);
+    if (!held) await drive(hold);
     await dropNodes(qmp, target).catch(async (error: unknown) => {
       // Somebody else uses it: a backup, a migration.
       await drive(diskNode(target));
@@ -117,10 +122,32 @@ async function addNodes(qmp: Qmp, nodes: Node[]): Promise<void> {
 /** A disk's own nodes, those that are there. */
 async function dropNodes(qmp: Qmp, target: string): Promise<void> {
   for (const name of [diskNode(target), `file-${target}`]) {
-    const found = await qmp.execute<NodeInfo[]>('query-named-block-nodes', { flat: true }, slow);
-    if (!found.some((node) => node['node-name'] === name)) continue;
+    if (!(await nodesOf(qmp)).some((node) => node['node-name'] === name)) continue;
     await qmp.execute('blockdev-del', { 'node-name': name }, slow);
   }
+}
+
+/** Stands in for a disk while it is exchanged: no guest ever runs on it. */
+function holdNode(target: string): string {
+  return `hold-${target}`;
+}
+
+async function nodesOf(qmp: Qmp): Promise<NodeInfo[]> {
+  const found = await qmp.execute('query-named-block-nodes', { flat: true }, slow);
+  if (!Array.isArray(found)) throw isleError('guestBroken', { why: 'its block nodes are no list' });
+  return found.filter((node) => typeof node === 'object' && node !== null) as NodeInfo[];
+}
+
+/** The node that the guest's device reads and writes. */
+async function rootOf(qmp: Qmp, target: string): Promise<string | undefined> {
+  const found = await qmp.execute<{ qdev?: string; inserted?: { 'node-name'?: string } }[]>(
+    'query-block',
+    undefined,
+    slow,
+  );
+  const device = `/machine/peripheral/${target}`;
+  const own = found.find(({ qdev }) => qdev === device || qdev?.startsWith(`${device}/`) || qdev === target);
+  return own?.inserted?.['node-name'];
 }
 
 interface NodeInfo {
@@ -128,7 +155,8 @@ interface NodeInfo {
   image?: { 'virtual-size'?: number };
 }
 
-async function planMove(live: LiveMachine, qmp: Qmp, { target, path, chain }: Overlay): Promise<Move> {
+/** Nothing for a disk that is there already. */
+async function planMove(live: LiveMachine, qmp: Qmp, { target, path, chain }: Overlay): Promise<Move[]> {
   const { spec, disks } = live.hardware;
   const index = spec.disks.findIndex((disk) => disk.target === target);
   const disk = spec.disks[index];
@@ -136,22 +164,20 @@ async function planMove(live: LiveMachine, qmp: Qmp, { target, path, chain }: Ov
   if (!disk || !present) throw isleError('conflict', { message: `the machine has no disk ${target}` });
   if (disk.format !== 'qcow2')
     throw isleError('conflict', { message: `disk ${target} is raw: only qcow2 can stand on others` });
-  const nodes = await qmp.execute<NodeInfo[]>('query-named-block-nodes', { flat: true }, slow);
-  const top = nodes.find((node) => node['node-name'] === diskNode(target));
+  const nodes = await nodesOf(qmp);
+  const hold = nodes.find((node) => node['node-name'] === holdNode(target));
+  if (present.path === path && !hold) return [];
+  const top = hold ?? nodes.find((node) => node['node-name'] === diskNode(target));
   const size = Number(top?.image?.['virtual-size']);
   if (!top || !Number.isSafeInteger(size))
     throw isleError('guestFailed', { what: `find disk ${target}`, detail: 'QEMU has no such node' });
-  const nodesOf = async (files: { path: string; chain: string[] }): Promise<Node[]> => {
+  const blocksOf = async (files: { path: string; chain: string[] }): Promise<Node[]> => {
     const seen = new Map([[files.path, await live.expose(files.path, { write: !disk.readOnly })]]);
     for (const base of files.chain) seen.set(base, await live.expose(base, { write: false }));
     return diskNodes(disk, files, (file) => seen.get(file) ?? '');
   };
-  return {
-    target,
-    size,
-    before: await nodesOf(present),
-    after: await nodesOf({ path, chain }),
-  };
+  const held = hold !== undefined && (await rootOf(qmp, target)) === holdNode(target);
+  return [{ target, held, size, before: await blocksOf(present), after: await blocksOf({ path, chain }) }];
 }
 
 async function rememberFiles(live: LiveMachine, overlays: Overlay[]): Promise<void> {
