@@ -1,5 +1,4 @@
 import type { MachineControl, MachineHardware } from '../../engine/machine.ts';
-import { isleError } from '../../lib/errors.ts';
 import { freeze } from './agent/freeze.ts';
 import { guestFiles } from './agent/guest-files.ts';
 import { boardNameOf, boardOf, forgetBoard, keepBoard } from './board.ts';
@@ -22,7 +21,7 @@ import type { Machine } from './machine.ts';
 
 /** Everything that can be done with a machine: each a function of the one that runs. */
 export function machineControl(host: MachineHost, running: (id: string) => Promise<Machine>): MachineControl {
-  const control: Partial<MachineControl> = {
+  return {
     shutdown: async (id) => await shutdownGuest(await running(id)),
     reboot: async (id) => await rebootGuest(await running(id)),
     reset: async (id) => await resetGuest(await running(id)),
@@ -79,13 +78,6 @@ export function machineControl(host: MachineHost, running: (id: string) => Promi
       };
     },
   };
-  return new Proxy(control, {
-    get: (target, name) =>
-      Reflect.get(target, name) ??
-      (async () => {
-        throw isleError('notImplemented', { what: `${String(name)} of a virtual machine` });
-      }),
-  }) as MachineControl;
 }
 
 /** Before its memory is kept: where its devices are then, those that were plugged in included. */
