@@ -95,6 +95,24 @@ test('each time that an increment could lose something, all is copied, and it sa
   assert.deepEqual(bitmapsOf(image(here, 'web-vda')).length, 1);
 });
 
+test('what a machine is after it was reverted is backed up as a whole', async () => {
+  const here = await engine();
+  const id = await machine(here, 'web');
+  const repository = place();
+  const { snapshots, backups } = here.engine.machines;
+  await take(here, id, repository);
+  write(here, 'web-vda', 'write -P 1 0 2M');
+  await snapshots.take(id, { name: 'clean', comment: '', memory: false, quiesce: false });
+  write(here, 'web-vda', 'write -P 2 1M 3M');
+  await take(here, id, repository);
+  await snapshots.revert(id, 'clean', { force: true, start: false });
+  const after = await take(here, id, repository);
+  assert.equal(`${after.mode}: ${after.reason}`, 'full: it was reverted to the snapshot clean');
+  await snapshots.revert(id, 'clean', { force: true, start: false });
+  await backups.restore(repository, after.id, { name: 'again', signal: never });
+  same(image(here, 'web-vda'), image(here, 'again-vda'));
+});
+
 test('two directories have each their own increments', async () => {
   const here = await engine();
   const id = await machine(here, 'web');

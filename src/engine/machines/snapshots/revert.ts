@@ -9,6 +9,7 @@ import type { EngineContext } from '../../context.ts';
 import { explainFull } from '../../disk-full.ts';
 import type { MachineSnapshot } from '../../machine.ts';
 import { snapshotQueue } from '../../snapshots/take.ts';
+import { endIncrements } from '../backups/end-increments.ts';
 import { dropSavedFile } from '../saved.ts';
 import { changeMachine, findMachine, type MachineRecord } from '../record.ts';
 import { checkRevert, revertDisks } from './disk-snapshots.ts';
@@ -88,6 +89,7 @@ async function revertNow(ctx: EngineContext, record: MachineRecord, name: string
   const { id } = record;
   const snapshot = findSnapshot(record, name);
   try {
+    await endIncrements(ctx, record, `it was reverted to the snapshot ${name}`);
     failpoint('machine.revert.before');
     await revertDisks(ctx, { id, hardware: snapshot.hardware }, name);
     failpoint('machine.revert.after');
