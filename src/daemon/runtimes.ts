@@ -23,6 +23,11 @@ export function runtimeOffers(config: DaemonConfig, log: Logger): Record<string,
     ...Object.fromEntries(Object.entries(paths).map(([name, path]) => [name, ociOffer(config, path, log)])),
     ...own,
   };
+  if (defaultName === 'machine')
+    throw isleError('invalidConfig', {
+      file: 'runtime.default',
+      message: 'the runtime "machine" runs virtual machines, not containers: name another one',
+    });
   if (!Object.hasOwn(offers, defaultName))
     throw isleError('invalidConfig', {
       file: 'runtime.default',

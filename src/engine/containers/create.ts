@@ -31,7 +31,7 @@ export async function createContainer(
   name: string | undefined,
   asked: ContainerSpec,
 ): Promise<{ id: string; warnings: string[] }> {
-  refuseMachineRuntime(ctx, asked.runtime);
+  refuseMachineRuntime(ctx, runtimeNameOf(ctx, asked));
   const image = ctx.images.get(asked.image);
   checkPlatform(asked, image);
   const id = newId();
@@ -179,12 +179,17 @@ async function fillVolumes(ctx: EngineContext, record: ContainerRecord): Promise
 
 export function withDefaults(ctx: EngineContext, spec: ContainerSpec): ContainerSpec {
   const { defaults } = ctx;
-  const runtime = spec.runtime === '' || spec.runtime === 'oci' ? ctx.runtimes.default : spec.runtime;
+  const runtime = runtimeNameOf(ctx, spec);
   const logConfig =
     spec.logConfig.driver === ''
       ? { driver: defaults.logDriver, options: { ...defaults.logOptions, ...spec.logConfig.options } }
       : spec.logConfig;
   return { ...spec, runtime, logConfig };
+}
+
+/** `oci`: whichever that is here. */
+function runtimeNameOf({ runtimes }: EngineContext, { runtime }: Pick<ContainerSpec, 'runtime'>): string {
+  return runtime === '' || runtime === 'oci' ? runtimes.default : runtime;
 }
 
 /** Names of other containers become full ids; networks are checked to be there. */
