@@ -168,8 +168,19 @@ function blockDevices({ spec, seed }: MachineHardware, slots: Slots): Node[] {
     ...spec.cdroms.map(({ target, path }) =>
       cdDevice(target, path !== undefined, spec.type, slots, bootIndex(spec.boot, target)),
     ),
-    ...(seed === undefined ? [] : [cdDevice(seedTarget, true, spec.type, slots, undefined)]),
+    ...(seed === undefined ? [] : [seedDevice(spec, slots)]),
   ];
+}
+
+/**
+ * Kernels of cloud images know virtio and no AHCI (Debian's, for one), others know AHCI and no virtio: the seed is where
+ * the disk is that the guest boots from.
+ */
+function seedDevice(spec: MachineHardware['spec'], slots: Slots): Node {
+  const [disk] = spec.disks;
+  const virtio = !disk || disk.bus === 'virtio' || (disk.bus === 'scsi' && disk.controller === undefined);
+  if (spec.type !== 'q35' || !virtio) return cdDevice(seedTarget, true, spec.type, slots, undefined);
+  return { driver: 'scsi-cd', ...slots.scsi(), id: seedTarget, drive: seedTarget };
 }
 
 function shareDevices({ hardware }: QemuCommand, slots: Slots): Node[] {
