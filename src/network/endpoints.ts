@@ -10,7 +10,7 @@ import type { Addresses } from './ipam.ts';
 import type { AttachRequest } from './network.ts';
 import type { LiveNetwork } from './networks.ts';
 import type { PodTarget } from './ports.ts';
-import type { StoredEndpoint } from './records.ts';
+import type { StoredEndpoint, StoredPod } from './records.ts';
 
 /** Host links of an instance start with this: what carries it and is in no record is a leftover. */
 export function linkPrefix(instance: string): string {
@@ -162,9 +162,14 @@ export function targetEndpoint(endpoints: readonly StoredEndpoint[]): StoredEndp
   return byPriority(endpoints).find(({ ipv4, ipv6 }) => ipv4?.gateway || ipv6?.gateway);
 }
 
-export function targetOf(endpoints: readonly StoredEndpoint[]): PodTarget | undefined {
+/** A guest that configures itself may well have no IPv6: what comes to its ports by that is carried to its other address. */
+export function targetOf({
+  endpoints,
+  request,
+}: Pick<StoredPod, 'endpoints' | 'request'>): PodTarget | undefined {
   const outward = targetEndpoint(endpoints);
-  return outward && { ipv4: outward.ipv4?.address, ipv6: outward.ipv6?.address };
+  const only4 = request.guest === true && outward?.ipv4 !== undefined;
+  return outward && { ipv4: outward.ipv4?.address, ipv6: only4 ? undefined : outward.ipv6?.address };
 }
 
 /** One that it had is not insisted on: its guest asks for another when it finds that it is not there. */

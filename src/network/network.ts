@@ -128,6 +128,8 @@ export interface AttachRequest {
    * it may configure it.
    */
   ownUser?: boolean;
+  /** It will belong to a guest that configures itself: see {@link Network.serveGuest}. */
+  guest?: boolean;
 }
 
 export interface Attachment {

@@ -236,7 +236,7 @@ export class Pods {
   async resume(pod: StoredPod): Promise<void> {
     const { names, ports } = this.#options;
     names.set(pod.podId, namedEndpoints(pod));
-    const target = targetOf(pod.endpoints);
+    const target = targetOf(pod);
     await Promise.all([
       this.#options.resolvers.resume(pod),
       target && pod.ports.length > 0 ? ports.resume(pod.podId, pod.ports, target) : undefined,

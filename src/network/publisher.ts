@@ -31,7 +31,7 @@ export class Publisher {
   async publish(pod: StoredPod, undo: Rollback): Promise<PortBinding[]> {
     const wanted = wantedPorts(pod.request);
     const endpoint = targetEndpoint(pod.endpoints);
-    const target = targetOf(pod.endpoints);
+    const target = targetOf(pod);
     if (wanted.length === 0 || endpoint === undefined || target === undefined) return [];
     const { ports, records, firewall, networks, host, withdrawals } = this.#options;
     const { hostBinding } = networks.get(endpoint.networkId).options;
@@ -51,7 +51,7 @@ export class Publisher {
   /** The pod's endpoints changed: its ports lead to the new target, or come or go with it. */
   async republish(before: StoredPod, after: StoredPod): Promise<void> {
     const { records } = this.#options;
-    const [from, to] = [targetOf(before.endpoints), targetOf(after.endpoints)];
+    const [from, to] = [targetOf(before), targetOf(after)];
     after.dnsPort = records.pods.get(after.podId)?.dnsPort;
     if (from?.ipv4 === to?.ipv4 && from?.ipv6 === to?.ipv6) return;
     await this.#withdraw(before);
@@ -67,7 +67,7 @@ export class Publisher {
 
   async #withdraw(pod: StoredPod): Promise<void> {
     const { ports, firewall, withdrawals } = this.#options;
-    const target = targetOf(pod.endpoints);
+    const target = targetOf(pod);
     if (target === undefined || pod.ports.length === 0) return;
     await firewall.remove(elementsOf(pod));
     await withdrawals.forgetFlows(pod.ports, target);

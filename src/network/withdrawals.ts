@@ -71,7 +71,7 @@ export class Withdrawals {
     failpoint('network.detach.before');
     await Promise.all([job.run(), firewall.remove(elementsOf(pod))]);
     failpoint('network.detach.after');
-    const target = targetOf(pod.endpoints);
+    const target = targetOf(pod);
     if (target) await this.forgetFlows(pod.ports, target);
     ports.release(pod.podId, pod.ports);
     for (const endpoint of pod.endpoints) {
@@ -83,6 +83,6 @@ export class Withdrawals {
 
 /** The elements that lead to the pod's ports. */
 export function elementsOf(pod: StoredPod): Element[] {
-  const target = targetOf(pod.endpoints);
+  const target = targetOf(pod);
   return target ? publications(pod.ports, target).map(publicationElement) : [];
 }

@@ -86,7 +86,8 @@ describe('a virtual machine on a network, and its guest’s agent', () => {
       NetworkSettings: { Ports: Record<string, { HostPort: string }[]> };
     }>().NetworkSettings.Ports;
     const { HostPort } = ports['80/tcp']![0]!;
-    assert.equal(await (await fetch(`http://127.0.0.1:${HostPort}/`)).text(), 'from the machine\n');
+    for (const host of ['127.0.0.1', '[::1]'])
+      assert.equal(await (await fetch(`http://${host}:${HostPort}/`)).text(), 'from the machine\n');
   });
 
   test('gets a card for a network that it joins, and loses it when it leaves', async () => {

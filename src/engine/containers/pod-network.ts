@@ -95,6 +95,7 @@ function attachRequestOf(ctx: EngineContext, record: ContainerRecord): AttachReq
     extraHosts: [...spec.extraHosts, ...linkedHosts(ctx, spec)],
     sysctls: spec.sysctls,
     ownUser: ownsUser(ctx, record),
+    ...(ctx.runtimeOf(record).traits.machine && { guest: true }),
   };
 }
 
