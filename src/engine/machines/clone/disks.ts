@@ -9,6 +9,7 @@ import { machineDirOf } from '../../containers/paths.ts';
 import { isRunning } from '../../containers/records.ts';
 import type { EngineContext } from '../../context.ts';
 import type { MachineDisk } from '../../machine.ts';
+import { forgetBackups } from '../backups/bases.ts';
 import { dropDisk, newDiskId } from '../disks.ts';
 import { hardwareOf } from '../moment.ts';
 import { controlOf, findMachine, type MachineRecord } from '../record.ts';
@@ -65,7 +66,9 @@ async function cloneLinked(ctx: EngineContext, id: string, pairs: DiskPair[]): P
     disk.diskId === undefined || to === undefined ? [] : [{ id: to, source: disk.diskId }],
   );
   await ctx.queue.run(id, async () => {
-    const { state, spec } = findMachine(ctx, id);
+    const { state, spec, name } = findMachine(ctx, id);
+    // What they know of changes stays in the files that are only read from now on.
+    forgetBackups(ctx, id, `the disks of ${name} went on in new files when a linked clone was made`);
     if (!isRunning(state)) return await ctx.disks.cloneLinked(clones);
     const { control } = controlOf(ctx, id);
     const targets = new Map(spec.machine.disks.map(({ diskId, target }) => [diskId, target]));
