@@ -48,6 +48,10 @@ function exportable(record: MachineRecord): StoredDisk[] {
     throw isleError('conflict', {
       message: `the machine "${name}" runs: shut it down first (isle vm shutdown --wait ${name}), its disks are only whole then`,
     });
+  if (spec.machine.saved)
+    throw isleError('conflict', {
+      message: `the machine "${name}" is saved in the middle of its work: start it and shut it down first, or forget what was saved (isle vm start --force-boot ${name})`,
+    });
   return spec.machine.disks.map((disk) => {
     if (disk.diskId !== undefined) return { ...disk, diskId: disk.diskId };
     throw isleError('conflict', {
