@@ -36,7 +36,6 @@ export async function setVcpus(live: LiveMachine, count: number): Promise<void> 
   try {
     for (const socket of free.slice(0, Math.max(0, count - there.length))) await plug(qmp, socket);
     for (const socket of plugged.toReversed().slice(0, Math.max(0, there.length - count))) {
-      failpoint('machine.vcpus.unplug');
       await unplug(live, idOf(socket), {
         what: 'a vCPU',
         patience,

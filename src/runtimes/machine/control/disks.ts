@@ -54,17 +54,20 @@ export async function plugDisk(live: LiveMachine, disk: MachineDisk, files: Disk
   failpoint('machine.plug.after');
 }
 
-/** Throws `conflict` when the guest keeps it; then all is as it was. One that is not there needs nothing done. */
+/**
+ * Throws `conflict` when the guest keeps it; then all is as it was. Of one that the machine is not known to have, what a daemon
+ * left that died while it was plugged in.
+ */
 export async function unplugDisk(live: LiveMachine, target: string): Promise<void> {
   const index = live.hardware.spec.disks.findIndex((disk) => disk.target === target);
-  if (index < 0) return;
-  const { bus } = live.hardware.spec.disks[index] as MachineDisk;
+  const { bus = 'virtio' } = live.hardware.spec.disks[index] ?? {};
   if (!pluggable.includes(bus)) throw fixed(target, bus);
   failpoint('machine.unplug.before');
   await unplug(live, target, { what: `the disk ${target}`, patience });
   failpoint('machine.unplug.gone');
   await dropNodes(await live.qmp(), target);
-  const files = live.hardware.disks[index] as DiskFiles;
+  const files = live.hardware.disks[index];
+  if (files === undefined) return;
   await live.changeHardware((hardware) => ({
     ...hardware,
     spec: { ...hardware.spec, disks: hardware.spec.disks.filter((disk) => disk.target !== target) },
