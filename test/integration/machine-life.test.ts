@@ -65,6 +65,12 @@ test('a guest that is asked to end and one whose plug is pulled end as that', as
   await assert.rejects(runtime.machines.info(workload.id), (error) => isIsleError(error, 'conflict'));
   await runtime.delete(workload.id);
 
+  // As a host that is shut down does, without a daemon.
+  const ended = await machines.up();
+  process.kill(processOf(await runtime.processes(ended.id), 'vmm'), 'SIGTERM');
+  assert.deepEqual((await machines.ended(ended)).power, 'off');
+  await runtime.delete(ended.id);
+
   const other = await machines.workload(tinySpec());
   await runtime.create(other);
   await runtime.start(other.id);

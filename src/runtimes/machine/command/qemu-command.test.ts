@@ -78,7 +78,7 @@ test('it is forbidden to start programs and to change itself, and reads no confi
     'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny',
   ]);
   assert.ok(args.includes('-nodefaults') && args.includes('-no-user-config'));
-  assert.match(given(args, '-accel')[0]!, /tb-size=32\b/);
+  assert.match(given(args, '-accel')[0]!, /tb-size=20\b/);
 });
 
 test('the format of a disk and of every file below it is said, and the last stands on nothing', () => {
