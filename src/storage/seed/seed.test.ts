@@ -21,9 +21,13 @@ const links = [
   { macAddress: '02:42:ac:12:00:02', addresses: ['172.18.0.2/16', 'fd00::2/64'] },
 ];
 
-/** What PyYAML, cloud-init's reader, makes of each of the texts; as JSON, so that types show. */
+/**
+ * What PyYAML, cloud-init's reader, makes of each of the texts; as JSON, so that types show. Keys and values in pairs: V8 14.x
+ * (Node 26.10) reads a key that is one escape, such as "\\t", as another one at times.
+ */
 function asCloudInitReads(texts: readonly string[]): unknown[] {
-  const script = 'import json,sys,yaml\nprint(json.dumps([yaml.safe_load(t) for t in json.load(sys.stdin)]))';
+  const script =
+    'import json,sys,yaml\nprint(json.dumps([list(yaml.safe_load(t).items()) for t in json.load(sys.stdin)]))';
   const { stdout, stderr } = spawnSync('python3', ['-c', script], {
     input: JSON.stringify(texts),
     encoding: 'utf8',
@@ -66,7 +70,10 @@ test('whatever a user types is read back as it was, by YAML 1.1 and 1.2', () => 
   );
   const samples = fc.sample(data, 300).map((one) => ({ ...one }));
   const texts = samples.map(toYaml);
-  assert.deepEqual(asCloudInitReads(texts), samples);
+  assert.deepEqual(
+    asCloudInitReads(texts),
+    samples.map((one) => Object.entries(one)),
+  );
   for (const [at, text] of texts.entries())
     for (const version of ['1.1', '1.2'] as const)
       assert.deepEqual({ ...parse(text, { version }) }, samples[at]);
