@@ -16,7 +16,10 @@ describe('a virtual machine on a network, and its guest’s agent', () => {
   before(async () => {
     daemon = await startDaemon();
     await daemon.ok('POST', '/networks/create', { Name: 'lan', EnableIPv6: true });
-    await daemon.ok('POST', '/networks/create', { Name: 'back' });
+    await daemon.ok('POST', '/networks/create', {
+      Name: 'back',
+      Options: { 'com.docker.network.driver.mtu': '1280' },
+    });
     await run('box', ['sh', '-c', 'while :; do echo from the box | nc -l -p 81; done'], 'lan');
     const { kernel, initrd, arguments: line } = tinyGuestWithAgent();
     const { json } = await daemon.ok('POST', '/isle/v1/machines', {
@@ -103,6 +106,7 @@ describe('a virtual machine on a network, and its guest’s agent', () => {
     const link = (
       await inside(`basename $(dirname $(grep -l ${MacAddress} /sys/class/net/*/address))`)
     ).replace(/[^\w]/g, '');
+    assert.match(await inside(`cat /sys/class/net/${link}/mtu`), /1280/);
     await inside(`ip link set ${link} up; udhcpc -q -n -t 10 -T 2 -i ${link} -s /etc/udhcpc`);
     assert.ok((await inside(`ip address show ${link}`)).includes(IPAddress));
     await daemon.ok('POST', '/networks/back/disconnect', { Container: machine });

@@ -72,7 +72,7 @@ function checkTexts(hardware: CheckedHardware): void {
   match('the UUID', uuid, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i);
   match('the origin', origin, /^\P{Cc}{0,512}$/u);
   match('the description', description, /^[\P{Cc}\n\t]{0,4096}$/u);
-  for (const model of hardware.nicModels) match('a NIC model', model, /^[a-z][a-z0-9-]{1,31}$/);
+  for (const model of hardware.nicModels) match('a NIC model', model, /^[a-z][a-z0-9_-]{1,31}$/);
   if (hardware.nicModels.length > mostDevices) refuse(`more than ${mostDevices} NICs`);
   if (kernel) {
     checkPath('the kernel', kernel.path);

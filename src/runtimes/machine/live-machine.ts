@@ -46,7 +46,7 @@ export interface LinkedMachine extends LiveMachine {
    * Wires the pod's interface `name` and gives its tap to QEMU as the netdev `tap<index>`. Throws `conflict` when the pod has no such
    * interface.
    */
-  openTap(name: string, index: number): Promise<{ tap: string; macAddress: string }>;
+  openTap(name: string, index: number): Promise<{ tap: string; macAddress: string; mtu: number }>;
   /** QEMU has no netdev on it any more, and nobody the tap afterwards. None is fine. */
   closeTap(name: string): Promise<void>;
   /** Remembers which cards there are now: every later QEMU of it gets their taps. */

@@ -155,7 +155,7 @@ export class Machine implements LiveMachine, LinkedMachine {
     return this.record.links;
   }
 
-  async openTap(name: string, index: number): Promise<{ tap: string; macAddress: string }> {
+  async openTap(name: string, index: number): Promise<{ tap: string; macAddress: string; mtu: number }> {
     const { netns = '' } = this.record.workload;
     const wired = await wireGuest(netns, { owner: this.#hostId + qemuUser, configuresItself: true });
     const link = wired.find((one) => one.name === name);
@@ -163,9 +163,9 @@ export class Machine implements LiveMachine, LinkedMachine {
       throw isleError('conflict', {
         message: `the machine ${this.id} has no interface ${name} to plug a card for`,
       });
-    const { tap, macAddress } = link;
+    const { tap, macAddress, mtu } = link;
     await askSupervisor(this.place.control, `tap ${this.record.generation} ${tap} tap${index}`);
-    return { tap, macAddress };
+    return { tap, macAddress, mtu };
   }
 
   async closeTap(name: string): Promise<void> {

@@ -30,6 +30,8 @@ export interface MachineLink {
   tap: string;
   macAddress: string;
   model: string;
+  /** bytes; absent: 1500 */
+  mtu?: number;
 }
 
 /** Whole or not at all. */

@@ -112,11 +112,12 @@ export class MachineRuntime implements Runtime {
     await mountFiles(place.files, root);
     failpoint('machine.directory.after');
     const wired = await wireGuest(netns, { owner: root + qemuUser, configuresItself: true });
-    const links = wired.map(({ name, tap, macAddress }, index) => ({
+    const links = wired.map(({ name, tap, macAddress, mtu }, index) => ({
       index,
       name,
       tap,
       macAddress,
+      mtu,
       model: machine.spec.nicModels[index] ?? 'virtio',
     }));
     const weak = accelerator === 'kvm' && host.accelerator !== 'kvm';

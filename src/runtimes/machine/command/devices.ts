@@ -50,11 +50,11 @@ export function cdDevice(
 }
 
 /** QEMU's models by the names that are said; those of a guest that has no drivers for virtio. */
-const nicModels = ['e1000', 'e1000e', 'rtl8139', 'vmxnet3', 'pcnet', 'ne2k_pci', 'i82551', 'igb'];
+const nicModels = ['e1000', 'e1000e', 'rtl8139', 'vmxnet3', 'pcnet', 'ne2k_pci', 'i82551', 'i82559c', 'igb'];
 
 /** Throws `invalidParameter` for a model that there is not. */
 export function nicDevice(
-  { index, macAddress, model }: { index: number; macAddress: string; model: string },
+  { index, macAddress, model, mtu }: { index: number; macAddress: string; model: string; mtu?: number },
   slots: Pick<Slots, 'virtio' | 'port'>,
   boot: number | undefined,
 ): Node {
@@ -64,7 +64,9 @@ export function nicDevice(
     mac: macAddress,
     ...(boot === undefined ? {} : { bootindex: boot }),
   };
-  if (model === 'virtio') return { ...slots.virtio('virtio-net', `net${index}`), ...common };
+  // Most systems leave the MTU that DHCP tells them alone.
+  const size = mtu === undefined || mtu === 1500 ? {} : { host_mtu: mtu };
+  if (model === 'virtio') return { ...slots.virtio('virtio-net', `net${index}`), ...common, ...size };
   if (!nicModels.includes(model))
     throw isleError('invalidParameter', {
       message: `there is no network card "${model}": there are virtio, ${nicModels.join(', ')}`,

@@ -33,9 +33,9 @@ export async function plugLink(
   await using undo = new Rollback();
   undo.add('tap', () => live.closeTap(name));
   failpoint('machine.link.tap');
-  const { tap, macAddress } = await live.openTap(name, index);
+  const { tap, macAddress, mtu } = await live.openTap(name, index);
   undo.add('netdev', () => removeNetdev(live, index));
-  const card = { index, macAddress, model };
+  const card = { index, macAddress, model, mtu };
   const device = nicDevice(
     card,
     { virtio: (kind) => ({ driver: `${kind}-pci`, bus }), port: () => bus },
