@@ -1,7 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import type { ConfinedFile } from '../../host/confined.ts';
 import { runConfined } from '../../host/confined.ts';
-import { isleError } from '../../lib/errors.ts';
+import { isIsleError, isleError } from '../../lib/errors.ts';
 import type { DiskFormat, ForeignFormat } from '../disks.ts';
 
 /** A disk image as QEMU's block layer is told of it: every driver, file and backing file by name, none probed. */
@@ -82,6 +82,11 @@ export async function qemuImg(args: string[], options: QemuImgOptions & { files:
     if (result.code === 0 || options.codes?.includes(result.code)) return result.stdout;
     throw explain(result.stderr, result.code, writesTo, what);
   } catch (error) {
+    if (isIsleError(error, 'hostTool') && /no such program/.test(error.message))
+      throw isleError('hostTool', {
+        tool: 'qemu-img',
+        message: 'this host has no such program: install the package qemu-utils (see isle doctor)',
+      });
     if (error === full.signal.reason && full.signal.aborted && writesTo !== undefined)
       throw isleError('diskFull', { path: writesTo, what });
     throw error;
