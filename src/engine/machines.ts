@@ -21,6 +21,8 @@ export interface Machines {
   list(): ReturnType<Machines['get']>[];
   /** Undefined when it does not run. */
   info(id: string): Promise<MachineInfo | undefined>;
+  /** Its network cards, also of one that does not run. */
+  cards(id: string): MachineCard[];
   /** Bytes of each disk now, also of one that does not run. */
   disks(id: string): Promise<(MachineDisk & { virtual: number; allocated: number; snapshots: string[] })[]>;
 
@@ -57,6 +59,17 @@ export interface Machines {
   displayTicket(id: string): { ticket: string; expiresAt: string };
   /** Throws `forbidden` for a ticket that is unknown, used or old. */
   display(ticket: string): Promise<Duplex>;
+}
+
+export interface MachineCard {
+  network: string;
+  model: string;
+  /** Absent until its first start gives it one, unless it was asked for. */
+  macAddress: string | undefined;
+  /** While it runs, in its pod; the addresses are those that Isle gave. */
+  interface: string | undefined;
+  ipv4: string | undefined;
+  ipv6: string | undefined;
 }
 
 /** How far something that takes long is, and who ends it. */

@@ -35,8 +35,9 @@ export interface MachineBody extends Omit<MachineSummary, 'Disks' | 'Snapshots'>
 
 export interface MachineNetwork {
   Network: string;
-  Interface: string;
-  MacAddress: string;
+  Model: string;
+  /** Absent until its first start, unless it was asked for. */
+  MacAddress?: string;
   IPv4?: string;
   IPv6?: string;
 }

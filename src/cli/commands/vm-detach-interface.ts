@@ -27,14 +27,13 @@ export const command = defineCommand({
     const [named] = words;
     const mac = flags.mac?.toLowerCase();
     const wanted = named === 'default' ? 'bridge' : named;
-    const cards: { Network: string; MacAddress: string }[] = Networks;
+    const cards: { Network: string; MacAddress?: string }[] = Networks;
     const found = cards.filter(
       ({ Network, MacAddress }) =>
         (wanted === undefined || Network === wanted) &&
-        (mac === undefined || MacAddress.toLowerCase() === mac),
+        (mac === undefined || MacAddress?.toLowerCase() === mac),
     );
-    if (found.length === 0 && mac === undefined && wanted !== undefined)
-      found.push({ Network: wanted, MacAddress: '' });
+    if (found.length === 0 && mac === undefined && wanted !== undefined) found.push({ Network: wanted });
     const [card, ...others] = found;
     if (card === undefined)
       throw new Failure(`the machine ${name} has no such network card: see isle vm domiflist ${name}`);

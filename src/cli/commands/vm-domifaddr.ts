@@ -54,7 +54,7 @@ export const command = defineCommand({
 
 function given({ Networks }: MachineBody): Row[] {
   return Networks.flatMap(({ Network, MacAddress, IPv4, IPv6 }) =>
-    [IPv4, IPv6].flatMap((address) => (address ? [rowOf(Network, MacAddress, address)] : [])),
+    [IPv4, IPv6].flatMap((address) => (address ? [rowOf(Network, MacAddress ?? '-', address)] : [])),
   );
 }
 

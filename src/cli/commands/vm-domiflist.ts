@@ -9,21 +9,20 @@ export const command = defineCommand({
   args: [1, 1],
   complete: ['machine'],
   async run(context, { args: [name = ''], flags }) {
-    const { Networks, Hardware } = await getMachine(context, name);
-    const rows = Networks.map((network, at) => ({ ...network, Model: Hardware.NicModels[at] ?? 'virtio' }));
+    const { Networks: rows } = await getMachine(context, name);
     await printListing(context, flags, {
       rows,
       columns: [
         { title: 'NETWORK', shrink: 12, cell: (row) => row.Network },
         { title: 'MODEL', cell: (row) => row.Model },
-        { title: 'MAC', cell: (row) => row.MacAddress },
+        { title: 'MAC', cell: (row) => row.MacAddress ?? '-' },
         { title: 'ADDRESSES', shrink: 12, cell: (row) => [row.IPv4, row.IPv6].filter(Boolean).join(', ') },
       ],
-      id: (row) => row.MacAddress,
+      id: (row) => row.MacAddress ?? row.Network,
       fields: (row) => ({
         Network: row.Network,
         Model: row.Model,
-        MacAddress: row.MacAddress,
+        MacAddress: row.MacAddress ?? '',
         IPv4: row.IPv4 ?? '',
         IPv6: row.IPv6 ?? '',
       }),

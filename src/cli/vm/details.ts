@@ -20,11 +20,9 @@ export function detailsOf(machine: MachineBody, disks: readonly MachineDiskUsage
     ['Starts', startsOf(machine)],
     ...disks.map((disk): [string, string] => [`Disk ${disk.Target}`, diskOf(disk)]),
     ...hardware.Cdroms.map(({ Target, Path }): [string, string] => [`CD ${Target}`, Path ?? '(empty)']),
-    ...machine.Networks.map((network, at): [string, string] => [
+    ...machine.Networks.map((network): [string, string] => [
       `Network ${network.Network}`,
-      [network.MacAddress, hardware.NicModels[at] ?? 'virtio', network.IPv4, network.IPv6]
-        .filter(Boolean)
-        .join(', '),
+      [network.MacAddress, network.Model, network.IPv4, network.IPv6].filter(Boolean).join(', '),
     ]),
     ...addressesOf(machine),
     ...hardware.Shares.map(({ Source, Tag, ReadOnly }): [string, string] => [

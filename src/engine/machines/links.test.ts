@@ -94,4 +94,18 @@ test('a machine’s cards keep their Ethernet addresses for good, and those that
   await fake.engine.containers.start(fake.id);
   assert.deepEqual(networks(fake), first);
   assert.deepEqual(cards(fake), ['e1000e', 'virtio']);
+  const seen = () =>
+    fake.engine.machines
+      .cards('vm')
+      .map((card) => [card.network, card.model, card.macAddress, card.interface]);
+  const { macAddress } = first.bridge!;
+  assert.deepEqual(seen(), [
+    ['bridge', 'e1000e', macAddress, 'eth0'],
+    ['lan', 'virtio', '02:11:22:33:44:55', 'eth0'],
+  ]);
+  await fake.engine.containers.stop(fake.id, {});
+  assert.deepEqual(seen(), [
+    ['bridge', 'e1000e', macAddress, undefined],
+    ['lan', 'virtio', '02:11:22:33:44:55', undefined],
+  ]);
 });

@@ -6,6 +6,7 @@ import type { MachineInfo } from '../machine.ts';
 import type {
   MachineAppliances,
   MachineBackups,
+  MachineCard,
   MachineChange,
   MachineCloneOptions,
   MachineHardwareChanges,
@@ -17,6 +18,7 @@ import type {
 } from '../machines.ts';
 import { ApplianceService } from './appliances.ts';
 import { BackupService } from './backups/service.ts';
+import { cardsOf } from './cards.ts';
 import { cloneMachine } from './clone/clone.ts';
 import { createMachine } from './create.ts';
 import { editMachine } from './edit.ts';
@@ -71,6 +73,10 @@ export class MachineService implements Machines {
     if (!isRunning(findMachine(this.#ctx, id).state)) return undefined;
     const { record, control } = controlAny(this.#ctx, id);
     return await control.info(record.id);
+  }
+
+  cards(id: string): MachineCard[] {
+    return cardsOf(this.#ctx, id);
   }
 
   disks(id: string): Promise<DiskUsage[]> {

@@ -86,6 +86,14 @@ test('power, edit and what is wrong with them', async (t) => {
     Hardware: Record<string, unknown>;
   }>();
   assert.deepEqual([Hardware.Vcpus, Hardware.OsVariant], [4, undefined]);
+  const { Networks } = (await call('GET', '/isle/v1/machines/web')).json<{
+    Networks: { Network: string }[];
+  }>();
+  assert.deepEqual(
+    Networks.map(({ Network }) => Network),
+    ['bridge'],
+    'its cards are shown while it is off, too',
+  );
   await call('POST', '/containers/web/start');
   const running = await call('PUT', '/isle/v1/machines/web/hardware', { Vcpus: 2, Description: 'x' });
   assert.deepEqual(running.json(), { AtNextStart: ['Vcpus'] });

@@ -39,7 +39,7 @@ function addressesOf(attachment: ReturnType<Engine['containers']['attachment']>)
 /** `GET /isle/v1/machines/{id}`. `info`: of one that runs. */
 export function renderMachine(
   machine: Machine,
-  engine: Pick<Engine, 'containers'>,
+  engine: Pick<Engine, 'containers' | 'machines'>,
   info: MachineInfo | undefined,
 ): object {
   const { spec, state, hostname } = machine;
@@ -51,12 +51,13 @@ export function renderMachine(
     StartedAt: state.startedAt,
     FinishedAt: state.finishedAt,
     RestartPolicy: spec.restartPolicy.name,
-    Networks: (engine.containers.attachment(machine.id)?.endpoints ?? []).map((endpoint) => ({
-      Network: endpoint.networkName,
-      Interface: endpoint.interfaceName,
-      MacAddress: endpoint.macAddress,
-      ...(endpoint.ipv4 && { IPv4: endpoint.ipv4.address }),
-      ...(endpoint.ipv6 && { IPv6: endpoint.ipv6.address }),
+    Networks: engine.machines.cards(machine.id).map((card) => ({
+      Network: card.network,
+      Model: card.model,
+      MacAddress: card.macAddress,
+      Interface: card.interface,
+      IPv4: card.ipv4,
+      IPv6: card.ipv6,
     })),
     Hardware: renderHardware(spec.machine),
     Disks: spec.machine.disks.map(renderDisk),
