@@ -39,7 +39,16 @@ export const command = defineCommand({
     const remove = async (name: string, disks: boolean) => {
       await context.client.delete(machinePath(name), { disks, force: flags.force });
     };
-    if (told !== undefined) return await eachName(context, args, (name) => remove(name, told), 'removing');
+    if (told !== undefined) {
+      // One after another: a clone goes before what it stands on.
+      let before: Promise<unknown> = Promise.resolve();
+      const inTurn = (name: string) => {
+        const removed = before.then(() => remove(name, told));
+        before = removed.catch(() => {});
+        return removed;
+      };
+      return await eachName(context, args, inTurn, 'removing');
+    }
     // Questions come one after another, each before its machine goes.
     for (const name of args) {
       const answer = await askAboutDisks(context, name);

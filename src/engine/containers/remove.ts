@@ -11,7 +11,10 @@ import type { ContainerRecord } from './record.ts';
 import { isRunning } from './records.ts';
 import { killAndWait } from './stop.ts';
 
-/** Throws `conflict` for one that runs, unless `force`. `volumes`: its anonymous volumes go with it. */
+/**
+ * Throws `conflict` for one that runs, unless `force`. `volumes`: its anonymous volumes go with it, or its disks: these are gone when
+ * it returns, so that what they stand on can be removed next.
+ */
 export async function removeContainer(
   ctx: EngineContext,
   reference: string,
@@ -34,15 +37,16 @@ export async function removeContainer(
         throw isleError('conflict', { message: `removal of container ${reference} is already in progress` });
       if (isRunning(current.state)) {
         if (!options.force) throw runningConflict(current);
-        return false; // somebody started it meanwhile
+        return undefined; // somebody started it meanwhile
       }
       if (current.state.phase === 'restarting' && !options.force) throw runningConflict(current);
       if (options.volumes) refuseWithClones(ctx, current, current.spec.machine?.disks ?? []);
       ctx.restarts.reset(id);
-      await removeNow(ctx, current, options);
-      return true;
+      const { swept } = await removeNow(ctx, current, options);
+      // Not waited for here: the queue is the machine's.
+      return { swept: options.volumes && disks.length > 0 ? swept : undefined };
     });
-    if (removed) return;
+    if (removed) return await removed.swept;
   }
 }
 
@@ -56,13 +60,14 @@ function runningConflict({ name, state }: ContainerRecord): Error {
 
 /**
  * Takes the record away, wakes waiters, and leaves the directories to the background with a recorded intent; the
- * caller holds the container's queue and it does not run. `reason`: what ended it, for those who wait.
+ * caller holds the container's queue and it does not run. `reason`: what ended it, for those who wait. `swept` resolves when the
+ * directories are gone, or cannot be removed, which is logged.
  */
 export async function removeNow(
   ctx: EngineContext,
   record: ContainerRecord,
   { volumes, reason }: { volumes: boolean; reason?: string },
-): Promise<void> {
+): Promise<{ swept: Promise<void> }> {
   const { id } = record;
   failpoint('engine.remove.before');
   const gone = volumes ? ctx.volumes.unused(record.anonymousVolumes, id) : [];
@@ -85,9 +90,9 @@ export async function removeNow(
     ...(reason !== undefined && { error: reason }),
   });
   releaseDisks(ctx, id, disks);
-  ctx.background.run(`sweeping container ${id}`, () =>
-    sweep(ctx, { id, volumes: gone, disks: goneDisks }, imageRootsOf(record)),
-  );
+  const sweeping = sweep(ctx, { id, volumes: gone, disks: goneDisks }, imageRootsOf(record));
+  ctx.background.run(`sweeping container ${id}`, () => sweeping);
+  return { swept: sweeping.catch(() => {}) };
 }
 
 /**

@@ -4,7 +4,6 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import type { FakeDisks } from '../../../../test/fixtures/fake-disks.ts';
 import { type FakeEngine, fakeEngine, withMachines } from '../../../../test/fixtures/fake-engine.ts';
 import { diskRequest, machineRequest } from '../../../../test/fixtures/machine-request.ts';
@@ -265,5 +264,9 @@ test('with real files: the disks hold what they held, and the NVRAM, too', async
   await machines.snapshots.remove('deb', 'a');
   assert.deepEqual(disks.get('deb-vda').snapshots, []);
   await machines.remove('now', { force: true, disks: true });
-  while (disks.list().some((disk) => disk.id.startsWith('now-'))) await setTimeout(10);
+  await machines.remove('deb', { force: true, disks: true });
+  assert.deepEqual(
+    disks.list().filter(({ id }) => /^(now|deb)-/.test(id)),
+    [],
+  );
 });
