@@ -20,7 +20,8 @@ runcmd:
 
 interface Backup {
   Mode: string;
-  Disks: { Bytes: number }[];
+  /** bytes */
+  Size: string;
 }
 
 describe('a Debian machine', { concurrency: false }, () => {
@@ -78,7 +79,7 @@ describe('a Debian machine', { concurrency: false }, () => {
     await sh('deb', 'echo before > /run/memory; echo before > /root/disk; sync');
     await vm('snapshot-create-as', 'deb', 'good');
     await sh('deb', 'echo after > /run/memory; echo after > /root/disk; rm -f /usr/bin/ls; sync');
-    assert.match((await isle(daemon.socket, ['exec', 'deb', 'ls', '/'])).stderr, /ls/);
+    assert.equal((await isle(daemon.socket, ['exec', 'deb', 'ls', '/'])).code, 127);
     await vm('snapshot-revert', 'deb', 'good');
     await up('deb');
     assert.equal(await sh('deb', 'cat /run/memory /root/disk; ls -d /root'), 'before\nbefore\n/root');
@@ -94,14 +95,11 @@ describe('a Debian machine', { concurrency: false }, () => {
       'dd if=/dev/urandom of=/root/new bs=1M count=8 2>/dev/null; sha256sum /root/new > /root/sum; sync',
     );
     await vm('backup', 'deb', '--to', backups, '--quiesce', '-q');
-    const list = JSON.parse(
-      `[${(await vm('backup-list', '--format', 'json', backups)).split('\n').join(',')}]`,
-    ) as Backup[];
-    const [full, second] = list.flat();
-    const bytes = (backup: Backup | undefined) =>
-      backup?.Disks.reduce((sum, disk) => sum + disk.Bytes, 0) ?? 0;
+    const lines = (await vm('backup-list', '--format', 'json', backups)).split('\n');
+    const [full, second] = lines.map((line) => JSON.parse(line) as Backup);
     assert.deepEqual([full?.Mode, second?.Mode], ['full', 'incremental']);
-    assert.ok(bytes(second) >= 8 << 20 && bytes(second) < 64 << 20, `${bytes(second)} of ${bytes(full)}`);
+    const bytes = Number(second?.Size);
+    assert.ok(bytes >= 8 << 20 && bytes < 64 << 20, `${bytes} of ${full?.Size}`);
     await vm('backup-verify', backups, 'deb');
   });
 
