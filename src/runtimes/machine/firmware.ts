@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { access, mkdir, rename, rm } from 'node:fs/promises';
+import { access, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MachineHardware } from '../../engine/machine.ts';
 import { firmwareFor, firmwarePackages } from '../../host/machine-tools.ts';
@@ -39,12 +39,18 @@ export function bootLoaderOf({ spec }: MachineHardware): string | undefined {
   return wanted && existsSync(path) ? path : undefined;
 }
 
-/** From a file of the host's packages, whose format is known. */
+/**
+ * From a file of the host's packages, whose format is known. Where a guest moves, its QEMU can write to the directory
+ * meanwhile: what is written is the file that was made, whatever has its name by then.
+ */
 async function makeNvram(variables: string, path: string): Promise<void> {
   const fresh = `${path}.new`;
   await rm(fresh, { force: true });
-  await mkdir(join(path, '..'), { recursive: true, mode: 0o700 });
-  await runOk('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', variables, fresh]);
+  {
+    await using file = await open(fresh, 'wx', 0o600);
+    const opened = `/proc/${process.pid}/fd/${file.fd}`;
+    await runOk('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', variables, opened]);
+  }
   await rename(fresh, path);
 }
 

@@ -5,6 +5,7 @@ import type { Exit } from '../../engine/runtime.ts';
 import { findTap, removeTap, wireGuest } from '../../host/guest-link.ts';
 import { connectQmp } from '../../host/qmp/connect.ts';
 import type { Qmp } from '../../host/qmp/qmp.ts';
+import { removeTree } from '../../host/tree-async.ts';
 import { isleError } from '../../lib/errors.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
 import { qemuUser } from '../confined/dressing.ts';
@@ -236,7 +237,7 @@ export class Machine implements LiveMachine, LinkedMachine {
   /** Writes what the supervisor shall start. `board`: of the QEMU whose memory it takes over. */
   async prepare(generation: number, incoming: boolean, board?: Board): Promise<void> {
     const hostId = this.#hostId;
-    await rm(join(this.place.monitor, String(generation)), { recursive: true, force: true });
+    await removeTree(join(this.place.monitor, String(generation)));
     await makeSockets(this.place.monitor, String(generation), hostId);
     const passed = await passedDevices(this.hardware.spec);
     const plan = await bootPlanOf(this.#parts.host, this.record, (path) => this.visible(path), {
@@ -284,7 +285,7 @@ export class Machine implements LiveMachine, LinkedMachine {
   }
 
   async #forget(generation: number): Promise<void> {
-    await rm(join(this.place.monitor, String(generation)), { recursive: true, force: true });
+    await removeTree(join(this.place.monitor, String(generation)));
     await rm(this.place.boot(generation), { force: true });
   }
 

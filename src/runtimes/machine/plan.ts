@@ -1,4 +1,4 @@
-import { chmod, mkdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MachineHardware } from '../../engine/machine.ts';
 import { qemuUser } from '../confined/dressing.ts';
@@ -61,8 +61,8 @@ async function helpersOf(
 ): Promise<Helper[]> {
   const helpers: Helper[] = [];
   if (spec.tpm) {
-    await mkdir(join(directory, tpmName), { recursive: true });
-    await chmod(join(directory, tpmName), 0o700);
+    // Its mode is not changed afterwards: by then QEMU may have put a link to elsewhere in its place.
+    await mkdir(join(directory, tpmName), { recursive: true, mode: 0o700 });
     helpers.push({ name: 'tpm', user: qemuUser, args: swtpmCommand(await swtpmFor(host)) });
   }
   if (spec.shares.length > 0) {

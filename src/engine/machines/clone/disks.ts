@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { isleError } from '../../../lib/errors.ts';
@@ -13,7 +12,7 @@ import { forgetBackups } from '../backups/bases.ts';
 import { dropDisk, newDiskId } from '../disks.ts';
 import { hardwareOf } from '../moment.ts';
 import { controlOf, findMachine, type MachineRecord } from '../record.ts';
-import { nvramOf } from '../snapshots/disk-snapshots.ts';
+import { isOwnFile, nvramOf } from '../snapshots/disk-snapshots.ts';
 import { findSnapshot } from '../snapshots/names.ts';
 import { finishSnapshot } from '../snapshots/recover.ts';
 
@@ -143,7 +142,7 @@ async function cloneNvram(
   snapshot: string | undefined,
 ): Promise<void> {
   const from = nvramOf(ctx, source);
-  if (spec.machine.firmware === 'bios' || !existsSync(from)) return;
+  if (spec.machine.firmware === 'bios' || !isOwnFile(from)) return;
   const named = snapshot !== undefined && fileSnapshots(from).includes(snapshot) ? { snapshot } : {};
   const copy = (options: object) =>
     copyImage(from, join(machineDirOf(ctx, id), 'nvram.qcow2'), { size: largestNvram, ...options });

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isIsleError, isleError } from '../../../lib/errors.ts';
@@ -23,6 +23,11 @@ export interface Idle {
 
 export function nvramOf(ctx: Pick<EngineContext, 'dataRoot'>, id: string): string {
   return join(machineDirOf(ctx, id), 'nvram.qcow2');
+}
+
+/** QEMU could put a link there: what that leads to is not the machine's. */
+export function isOwnFile(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }
 
 /** What it writes. Throws `conflict` for disks that keep no snapshots, and for a machine without any. */
@@ -52,7 +57,7 @@ export async function takeOfDisks(ctx: EngineContext, idle: Idle, name: string):
     failpoint('machine.snapshot.disk');
   }
   const nvram = nvramOf(ctx, idle.id);
-  if (hasNvram(idle) && existsSync(nvram)) await takeFileSnapshot(nvram, name);
+  if (hasNvram(idle) && isOwnFile(nvram)) await takeFileSnapshot(nvram, name);
   await copyTpm(ctx, idle, name);
 }
 

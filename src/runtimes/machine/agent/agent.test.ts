@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -144,6 +144,15 @@ test('a freeze that fails, or that nobody answers, is thawed too; and so is one 
     'guest-fsfreeze-thaw',
   ]);
   assert.ok(!existsSync(join(directory, 'frozen')));
+});
+
+test('a link that QEMU puts where it is noted that a guest is frozen leads nowhere', async () => {
+  const elsewhere = join(directory, 'elsewhere');
+  writeFileSync(elsewhere, 'kept');
+  symlinkSync(elsewhere, join(directory, 'frozen'));
+  answer = () => 1;
+  await (await freeze(machine))[Symbol.asyncDispose]();
+  assert.equal(readFileSync(elsewhere, 'utf8'), 'kept');
 });
 
 test('a thaw that fails is tried again', async () => {

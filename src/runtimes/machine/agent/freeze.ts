@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isleError, isIsleError } from '../../../lib/errors.ts';
@@ -24,7 +24,7 @@ export async function freeze(machine: FrozenMachine): Promise<AsyncDisposable> {
   const mark = markOf(machine);
   const agent = await openAgent(machine);
   try {
-    await writeFile(mark, '');
+    await leaveMark(mark);
     failpoint('machine.freeze.before');
     const count = await agent.execute('guest-fsfreeze-freeze', undefined, { patience });
     failpoint('machine.freeze.after');
@@ -58,6 +58,12 @@ export async function freeze(machine: FrozenMachine): Promise<AsyncDisposable> {
 /** After a restart: a guest that a daemon froze and did not live to thaw. */
 export async function thawForgotten(machine: FrozenMachine): Promise<void> {
   if (existsSync(markOf(machine))) await thaw(machine, undefined);
+}
+
+/** QEMU can write to the directory: what stands there is not followed. */
+async function leaveMark(mark: string): Promise<void> {
+  await rm(mark, { force: true });
+  await (await open(mark, 'wx', 0o600)).close();
 }
 
 function markOf({ hardware }: FrozenMachine): string {

@@ -1,9 +1,10 @@
 import { constants } from 'node:fs';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Transform, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { constants as zlib, createZstdCompress, createZstdDecompress } from 'node:zlib';
+import { removeTree } from '../../../host/tree-async.ts';
 import { isleError } from '../../../lib/errors.ts';
 
 /**
@@ -15,7 +16,7 @@ const magic = Buffer.from('ISLEMEM1');
 /** Writes it whole or not at all: `path` appears when everything is on the disk. More than `most` bytes of stream are refused. */
 export async function writeMemory(path: string, stream: Readable, most: number): Promise<void> {
   const part = `${path}.part`;
-  await rm(part, { force: true, recursive: true });
+  await removeTree(part);
   const file = await open(part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
   try {
     await file.write(magic);
@@ -27,7 +28,7 @@ export async function writeMemory(path: string, stream: Readable, most: number):
     await rename(part, path);
     await syncDirectory(dirname(path));
   } catch (error) {
-    await rm(part, { force: true, recursive: true });
+    await removeTree(part);
     throw error;
   } finally {
     await file.close();

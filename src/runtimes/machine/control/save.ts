@@ -8,6 +8,7 @@ import type { MachineHardware, MachineSpec } from '../../../engine/machine.ts';
 import { closeFd, O_PATH, openIn } from '../../../host/paths.ts';
 import type { Qmp } from '../../../host/qmp/qmp.ts';
 import { socketPath } from '../../../host/socket-path.ts';
+import { removeTree } from '../../../host/tree-async.ts';
 import { isIsleError, isleError } from '../../../lib/errors.ts';
 import { failpoint } from '../../../lib/failpoint.ts';
 import { Rollback } from '../../../lib/rollback.ts';
@@ -107,7 +108,7 @@ interface Receiver extends AsyncDisposable {
 
 /** A socket for one connection of QEMU's, in a directory that it can write to. */
 async function receive(path: string): Promise<Receiver> {
-  await rm(path, { force: true, recursive: true });
+  await removeTree(path);
   const server = createServer();
   const connected = once(server, 'connection', { signal: AbortSignal.timeout(patience) });
   connected.catch(() => {});
@@ -131,7 +132,7 @@ async function receive(path: string): Promise<Receiver> {
     },
     async [Symbol.asyncDispose]() {
       server.close();
-      await rm(path, { force: true, recursive: true });
+      await removeTree(path);
     },
   };
 }
