@@ -7,6 +7,7 @@ import { connectQmp } from '../../host/qmp/connect.ts';
 import type { Qmp } from '../../host/qmp/qmp.ts';
 import { removeTree } from '../../host/tree-async.ts';
 import { isleError } from '../../lib/errors.ts';
+import { failpoint } from '../../lib/failpoint.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
 import { qemuUser } from '../confined/dressing.ts';
 import { makeSockets } from '../confined/monitor-directory.ts';
@@ -205,18 +206,26 @@ export class Machine implements LiveMachine, LinkedMachine {
     try {
       const qmp = await this.#connect('job0', generation);
       const adopt = async (): Promise<void> => {
-        const before = this.record.generation;
         await askSupervisor(this.place.control, `current ${generation}`);
-        await this.save({ generation });
-        this.disconnect();
-        await this.#forget(before);
-        await this.#allowOne();
+        failpoint('machine.migrate.current');
+        await this.followSupervisor(generation);
       };
       return { qmp, adopt, abandon };
     } catch (error) {
       await abandon();
       throw error;
     }
+  }
+
+  /** Goes on with the QEMU that the supervisor calls the current one. False when it is that one already. */
+  async followSupervisor(current: number): Promise<boolean> {
+    const before = this.record.generation;
+    if (current === before || current === 0) return false;
+    await this.save({ generation: current });
+    this.disconnect();
+    await this.#forget(before);
+    await this.#allowOne();
+    return true;
   }
 
   /** Its control group has room for that many copies of the guest's memory: a guest that moves is there twice. */

@@ -335,9 +335,11 @@ export class MachineRuntime implements Runtime {
   /** What an earlier daemon was in the middle of, once it is known that the machine runs. */
   async #tidy(machine: Machine): Promise<void> {
     try {
-      const [, second] = await generationsOf(machine.place.control);
+      const [current = 0, second] = await generationsOf(machine.place.control);
+      const moved = await machine.followSupervisor(current);
       const qmp = await machine.qmp();
-      if (second === undefined) await rescueMigration(qmp);
+      // The supervisor ends the one that the guest has left.
+      if (second === undefined || moved) await rescueMigration(qmp);
       else await settleMigration(qmp, await machine.second(second));
       await thawForgotten(machine);
     } catch (error) {
