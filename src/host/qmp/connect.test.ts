@@ -108,6 +108,23 @@ test('events reach each listener until it stops listening', async (t) => {
   qmp.close();
 });
 
+test('a QEMU that answers what nobody asked is not read faster than it can be bothered with', async (t) => {
+  let sent = 0;
+  const path = await monitor(t, (_, socket) => {
+    const words = '{"return":{},"id":4711}\n\n{}\n'.repeat(500);
+    const flood = () => {
+      sent += 1500;
+      socket.write(words, () => socket.destroyed || setImmediate(flood));
+    };
+    flood();
+  });
+  const qmp = await connectQmp(path);
+  await assert.rejects(qmp.execute('query', {}, { patience: 500 }), { code: 'guestUnresponsive' });
+  qmp.close();
+  // What a stopped reader's buffers hold, beside what was read.
+  assert.ok(sent < 1_000_000, `${sent}`);
+});
+
 test('a QEMU that sends nothing but events fills no memory, and its commands time out', async (t) => {
   const path = await monitor(t, (_, socket) => {
     const flood = () => socket.write(event.repeat(1000), () => socket.destroyed || setImmediate(flood));

@@ -10,8 +10,11 @@ import type { JobOptions, Qmp, QmpEvent } from './qmp.ts';
 /** Milliseconds for an answer. */
 const defaultPatience = 5000;
 
-/** Events a second; who sends more is not read until that second is over. QEMU itself limits the rate of most. */
-const eventRate = 2000;
+/**
+ * Messages a second that nobody asked for; who sends more is not read until that second is over. QEMU itself limits the rate of
+ * most events.
+ */
+const unaskedRate = 2000;
 
 export interface QmpOptions {
   /** Milliseconds for the socket to appear and QEMU to greet. Default 5,000. */
@@ -73,7 +76,7 @@ class Connection implements Qmp {
   #queues = new Set<EventQueue>();
   #greeting = Promise.withResolvers<void>();
   #over: Error | undefined;
-  #second = { begin: 0, events: 0 };
+  #second = { begin: 0, unasked: 0 };
 
   constructor(socket: Duplex, signal?: AbortSignal) {
     this.#socket = socket;
@@ -145,18 +148,20 @@ class Connection implements Qmp {
   }
 
   #onMessage(message: QmpMessage): void {
-    if (message.kind === 'greeting') return this.#greeting.resolve();
-    if (message.kind === 'event') return this.#onEvent(message.event);
-    const asked = this.#asked.get(message.id);
-    if (message.kind === 'answer') asked?.resolve(message.value);
-    else asked?.reject(isleError('guestFailed', { what: asked.what, detail: message.why }));
+    const asked = 'id' in message ? this.#asked.get(message.id) : undefined;
+    if (!asked) this.#slowDown();
+    else if ('id' in message) this.#asked.delete(message.id); // A second answer to it is nobody's.
+    if (message.kind === 'greeting') this.#greeting.resolve();
+    else if (message.kind === 'event') for (const queue of this.#queues) queue.give(message.event);
+    else if (message.kind === 'answer') asked?.resolve(message.value);
+    else if (message.kind === 'refusal')
+      asked?.reject(isleError('guestFailed', { what: asked.what, detail: message.why }));
   }
 
-  #onEvent(event: QmpEvent): void {
-    for (const queue of this.#queues) queue.give(event);
+  #slowDown(): void {
     const now = performance.now();
-    if (now - this.#second.begin > 1000) this.#second = { begin: now, events: 0 };
-    if (++this.#second.events !== eventRate) return;
+    if (now - this.#second.begin > 1000) this.#second = { begin: now, unasked: 0 };
+    if (++this.#second.unasked !== unaskedRate) return;
     this.#socket.pause();
     setTimeout(() => this.#socket.resume(), this.#second.begin + 1001 - now).unref();
   }

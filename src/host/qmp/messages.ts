@@ -7,7 +7,9 @@ export type QmpMessage =
   | { kind: 'greeting' }
   | { kind: 'answer'; id: number; value: unknown }
   | { kind: 'refusal'; id: number; why: string }
-  | { kind: 'event'; event: QmpEvent };
+  | { kind: 'event'; event: QmpEvent }
+  /** To nobody. */
+  | { kind: 'other' };
 
 /** Takes bytes as they come, gives whole messages. */
 export class QmpMessages {
@@ -22,8 +24,7 @@ export class QmpMessages {
       this.#chunks = [];
       this.#length = 0;
       rest = rest.subarray(end + 1);
-      const message = line.length === 0 ? undefined : messageOf(JSON.parse(line.toString('utf8')));
-      if (message) yield message;
+      yield line.length === 0 ? { kind: 'other' } : messageOf(JSON.parse(line.toString('utf8')));
     }
     this.#length += rest.length;
     if (this.#length > maxMessage) throw new RangeError(`a message of more than ${maxMessage} bytes`);
@@ -33,15 +34,14 @@ export class QmpMessages {
 
 const newline = 0x0a;
 
-/** Undefined for what can be passed over: an answer without our id. */
-function messageOf(value: unknown): QmpMessage | undefined {
+function messageOf(value: unknown): QmpMessage {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new SyntaxError('a message is no object');
   const { QMP, event, data, timestamp, id, error, ...rest } = value as Record<string, unknown>;
   if (QMP !== undefined) return { kind: 'greeting' };
   if (typeof event === 'string')
     return { kind: 'event', event: { event, data: recordOf(data), at: microseconds(timestamp) } };
-  if (typeof id !== 'number') return undefined;
+  if (typeof id !== 'number') return { kind: 'other' };
   if (error !== undefined) return { kind: 'refusal', id, why: String(recordOf(error).desc).slice(0, 1000) };
   return { kind: 'answer', id, value: rest.return };
 }

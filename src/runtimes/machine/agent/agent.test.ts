@@ -105,6 +105,27 @@ test('a port that nobody serves inside the guest is told apart in time', async (
   for (const socket of open) socket.destroy();
 });
 
+test('an agent that answers without end, but never what was asked, is given up in time', async () => {
+  server.removeAllListeners('connection');
+  const open = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    open.add(socket.on('error', () => {}));
+    const talk = (): void => {
+      if (socket.writable) socket.write('{"return": 0}\n', () => setImmediate(talk));
+    };
+    talk();
+  });
+  await assert.rejects(openAgent(machine, { patience: 100 }), { code: 'guestUnresponsive' });
+  for (const socket of open) socket.destroy();
+});
+
+test('no words of a refusal break the reader of answers', () => {
+  const odd = Buffer.from('{"error": {"desc": {"toString": 1}}}\n');
+  assert.deepEqual(Array.from(new AgentMessages().take(odd)), [
+    { delimited: false, kind: 'error', why: 'it says not why' },
+  ]);
+});
+
 test('no bytes make the reader of answers throw anything but its own error, or grow', () => {
   fc.assert(
     fc.property(fc.array(fc.uint8Array({ maxLength: 200 })), (chunks) => {

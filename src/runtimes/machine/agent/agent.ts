@@ -98,6 +98,8 @@ class Connection implements Agent {
     for (;;) {
       const answer = await this.#answer(Math.max(1, end - performance.now()), 'agent', waited);
       if (answer.delimited && answer.kind === 'return' && answer.value === id) return;
+      // One that talks without end is not listened to for longer.
+      if (performance.now() > end) throw isleError('guestUnresponsive', { what: 'agent', waited });
     }
   }
 

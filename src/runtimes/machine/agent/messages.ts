@@ -65,6 +65,8 @@ function parseAnswer(line: string, delimited: boolean): AgentAnswer | undefined 
   if (!('error' in value)) return undefined;
   const { error } = value;
   const text =
-    typeof error === 'object' && error !== null && 'desc' in error ? String(error.desc) : 'it says not why';
+    typeof error === 'object' && error !== null && 'desc' in error && typeof error.desc === 'string'
+      ? error.desc
+      : 'it says not why';
   return { delimited, kind: 'error', why: text.slice(0, 500) };
 }

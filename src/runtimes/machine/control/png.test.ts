@@ -55,6 +55,7 @@ test('what is not a sound picture is refused', async () => {
     ],
     ['too many', Buffer.concat([signature, header(2, 3), pixels(22), end]), /22 bytes|larger than/],
     ['a bomb', Buffer.concat([signature, header(2, 3), pixels(200 << 20), end]), /larger than/],
+    ['a large bomb', Buffer.concat([signature, header(16_384, 16_384), pixels(1 << 20), end]), /16384 ×/],
     ['huge', Buffer.concat([signature, header(1 << 30, 3), end]), /1073741824 × 3 pixels/],
     ['interlaced', Buffer.concat([signature, header(2, 3, [8, 2, 0, 0, 1]), end]), /of a kind/],
     ['a critical part', Buffer.concat([signature, header(2, 3), chunk('EVIL'), end]), /has a part "EVIL"/],

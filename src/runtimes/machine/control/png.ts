@@ -1,10 +1,12 @@
-import { promisify } from 'node:util';
-import { crc32, inflate } from 'node:zlib';
+import { Readable, Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { crc32, createInflate } from 'node:zlib';
 
 const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
 /** Pixels; larger than any screen that QEMU makes. */
 const longestSide = 16_384;
-const inflated = promisify(inflate);
+/** Bytes of pixels: QEMU itself gives no screen more memory unless it is told to. */
+const mostPixels = 256 << 20;
 
 /**
  * The picture in a PNG that comes from a monitor which a guest may have taken over: whole, with sound checksums, exactly
@@ -28,9 +30,23 @@ export async function soundPng(data: Buffer): Promise<Buffer> {
     if (chunk.type === 'IEND') break;
   }
   const size = bytesOf(header);
-  const raw = await inflated(Buffer.concat(pixels), { maxOutputLength: size + 1 });
-  if (raw.length !== size) throw new Error(`it has ${raw.length} bytes of pixels instead of ${size}`);
+  if (size > mostPixels) throw new Error(`it has ${header.width} × ${header.height} pixels`);
+  const found = await inflatedSize(pixels, size);
+  if (found !== size) throw new Error(`it has ${found} bytes of pixels instead of ${size}`);
   return Buffer.concat(kept);
+}
+
+/** They are looked at piece by piece: a few bytes can become gigabytes. */
+async function inflatedSize(compressed: Buffer[], most: number): Promise<number> {
+  let sum = 0;
+  const count = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      sum += chunk.length;
+      done(sum > most ? new Error(`its pixels are larger than ${most} bytes`) : null);
+    },
+  });
+  await pipeline(Readable.from(compressed), createInflate({ chunkSize: 256 * 1024 }), count);
+  return sum;
 }
 
 interface Chunk {
