@@ -159,7 +159,7 @@ async function runForGuest(job: NetworkJob): Promise<void> {
   } catch (error) {
     const lacks = Object.entries(needs).find(([what]) => String(error).includes(what))?.[1];
     if (lacks === undefined || !notThere.includes(errnoOf(error) ?? '')) throw error;
-    const message = `a microVM has no network here: ${lacks} (${errnoOf(error)}); see isle doctor`;
+    const message = `a virtual machine has no network here: ${lacks} (${errnoOf(error)}); see isle doctor`;
     throw isleError('unavailable', { message }, error);
   }
 }

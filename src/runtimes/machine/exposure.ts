@@ -1,4 +1,4 @@
-import { chown, mkdir, rm, stat, writeFile } from 'node:fs/promises';
+import { chown, mkdir, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bindMount, MS, mount, setPropagation } from '../../host/mount.ts';
 import { closeFd, O_PATH, openIn } from '../../host/paths.ts';
@@ -66,7 +66,11 @@ export async function exposeFile(
 export async function hideFile(files: string, name: string): Promise<void> {
   const target = join(files, name);
   await unmountIfThere(target);
-  await rm(target, { recursive: true, force: true });
+  // An empty place: were there another mount below, nothing of what it shows may be removed.
+  await unlink(target).catch(async (error: unknown) => {
+    if (errnoOf(error) === 'EISDIR') await rmdir(target);
+    else if (errnoOf(error) !== 'ENOENT') throw error;
+  });
 }
 
 async function openSource(source: string): Promise<number> {

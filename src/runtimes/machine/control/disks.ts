@@ -8,6 +8,7 @@ import type { LiveMachine } from '../live-machine.ts';
 import { freePort } from './root-ports.ts';
 import { diskNode } from './snapshot-nodes.ts';
 import { unplug } from './unplug.ts';
+import { withdrawUnused } from './withdraw.ts';
 
 interface DiskFiles {
   path: string;
@@ -190,10 +191,4 @@ function placeOf(live: LiveMachine, target: string): number {
   const index = live.hardware.spec.disks.findIndex((disk) => disk.target === target);
   if (index < 0) throw isleError('conflict', { message: `the machine that runs has no disk ${target}` });
   return index;
-}
-
-/** Other disks may stand on the same file. */
-async function withdrawUnused(live: LiveMachine, path: string): Promise<void> {
-  const used = live.hardware.disks.some((files) => files.path === path || files.chain.includes(path));
-  if (!used) await live.withdraw(path);
 }

@@ -2,8 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Qmp } from '../../../host/qmp/qmp.ts';
 import { isIsleError, isleError } from '../../../lib/errors.ts';
 import { failpoint } from '../../../lib/failpoint.ts';
+import { Rollback } from '../../../lib/rollback.ts';
 import { mediumNode } from '../command/blocks.ts';
 import type { LiveMachine } from '../live-machine.ts';
+import { withdrawUnused } from './withdraw.ts';
 
 /** Milliseconds that a guest which has locked its drive gets to unlock it. */
 const patience = 5000;
@@ -21,18 +23,21 @@ export async function changeMedium(
       message: 'a machine of type microvm has no CD drive: stop it to change its disk',
     });
   const qmp = await live.qmp();
+  await using undo = new Rollback();
   // First, so that a file that cannot be used costs the guest nothing.
   const inside = path === undefined ? undefined : await live.expose(path, { write: false });
+  if (path !== undefined) undo.add('file', () => withdrawUnused(live, path));
   await openTray(qmp, target);
   failpoint('machine.medium.open');
   await takeOut(qmp, target);
-  if (drive.path !== undefined && drive.path !== path) await live.withdraw(drive.path);
   await remember(live, target, undefined);
+  if (drive.path !== undefined && drive.path !== path) await withdrawUnused(live, drive.path);
   if (inside !== undefined && path !== undefined) {
     await qmp.execute('blockdev-add', mediumNode(target, inside));
     await qmp.execute('blockdev-insert-medium', { id: target, 'node-name': target });
     await remember(live, target, path);
   }
+  undo.keep();
   await qmp.execute('blockdev-close-tray', { id: target });
 }
 
