@@ -5,6 +5,7 @@ import { parseDisk } from '../vm/disk.ts';
 import { followWork } from '../vm/follow-work.ts';
 import { getMachine, machinePath } from '../vm/machine.ts';
 import { capitalised } from '../vm/wire.ts';
+import { refuseLater, whenFlags } from '../vm/when.ts';
 
 export const command = defineCommand({
   usage: '[OPTIONS] NAME SOURCE [TARGET]',
@@ -23,15 +24,13 @@ export const command = defineCommand({
     serial: text('Its serial number'),
     driver: text('Accepted', { hidden: true }),
     sourcetype: text('Accepted', { hidden: true }),
-    live: boolean('Accepted: a running machine gets it at once', { hidden: true }),
-    config: boolean('Accepted: it stays over restarts', { hidden: true }),
-    persistent: boolean('Accepted: it stays over restarts', { hidden: true }),
-    current: boolean('Accepted', { hidden: true }),
+    ...whenFlags,
   },
   args: [2, 3],
   complete: ['machine', 'file'],
   async run(context, { args: [name = '', source = '', target], flags }) {
-    const { Id } = await getMachine(context, name);
+    const machine = await getMachine(context, name);
+    refuseLater(machine, flags);
     const words = [
       source,
       ...(target === undefined ? [] : [`target=${target}`]),
@@ -51,7 +50,7 @@ export const command = defineCommand({
     const { Target } = await followWork<{ Target: string }>(
       context,
       'POST',
-      `${machinePath(Id)}/disks`,
+      `${machinePath(machine.Id)}/disks`,
       { query: { stream: true }, body },
       { cancelled: 'cancelled; the machine has no new disk' },
     );

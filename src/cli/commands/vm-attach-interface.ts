@@ -2,6 +2,7 @@ import { defineCommand } from '../command.ts';
 import { boolean, text } from '../flags.ts';
 import { getMachine } from '../vm/machine.ts';
 import { parseNic } from '../vm/network.ts';
+import { refuseLater, whenFlags } from '../vm/when.ts';
 
 export const command = defineCommand({
   usage: '[OPTIONS] NAME [network] NETWORK',
@@ -17,15 +18,13 @@ export const command = defineCommand({
   flags: {
     model: text('The card: virtio (the default), e1000e, e1000, rtl8139, vmxnet3, …'),
     mac: text('Its Ethernet address'),
-    live: boolean('Accepted: a running machine gets it at once', { hidden: true }),
-    config: boolean('Accepted: it stays over restarts', { hidden: true }),
-    persistent: boolean('Accepted: it stays over restarts', { hidden: true }),
-    current: boolean('Accepted', { hidden: true }),
+    ...whenFlags,
   },
   args: [2, 3],
   complete: ['machine', 'network'],
   async run(context, { args: [name = '', ...rest], flags }) {
-    const { Id } = await getMachine(context, name);
+    const machine = await getMachine(context, name);
+    refuseLater(machine, flags);
     const nic = parseNic(
       [
         rest.at(-1)!,
@@ -37,7 +36,7 @@ export const command = defineCommand({
     const network = nic.network === 'default' ? 'bridge' : nic.network;
     await context.client.status('POST', `/networks/${encodeURIComponent(network)}/connect`, {
       body: {
-        Container: Id,
+        Container: machine.Id,
         EndpointConfig: {
           ...nic.endpoint,
           ...(nic.model !== undefined && { DriverOpts: { 'isle.nic.model': nic.model } }),

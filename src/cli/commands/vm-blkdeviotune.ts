@@ -2,7 +2,8 @@ import type { MachineDiskUsage } from '../client/machine-types.ts';
 import { defineCommand } from '../command.ts';
 import { Failure } from '../failure.ts';
 import { boolean, bytes, integerWithin } from '../flags.ts';
-import { machinePath } from '../vm/machine.ts';
+import { getMachine, machinePath } from '../vm/machine.ts';
+import { refuseLater, whenFlags } from '../vm/when.ts';
 
 const most = Number.MAX_SAFE_INTEGER;
 const rate = (help: string, ...aliases: string[]) => bytes(`${help} (0: no limit)`, { aliases });
@@ -21,13 +22,12 @@ export const command = defineCommand({
     'write-bytes-sec': rate('Bytes written a second', 'write_bytes_sec'),
     'read-iops-sec': count('Reads a second', 'read_iops_sec'),
     'write-iops-sec': count('Writes a second', 'write_iops_sec'),
-    live: boolean('Accepted', { hidden: true }),
-    config: boolean('Accepted', { hidden: true }),
-    current: boolean('Accepted', { hidden: true }),
+    ...whenFlags,
   },
   args: [2, 2],
   complete: ['machine'],
-  async run({ client, out }, { args: [name = '', target = ''], flags }) {
+  async run(context, { args: [name = '', target = ''], flags }) {
+    const { client, out } = context;
     const asked = {
       ReadBps: flags['read-bytes-sec'],
       WriteBps: flags['write-bytes-sec'],
@@ -40,6 +40,7 @@ export const command = defineCommand({
     const now = { ReadBps: 0, WriteBps: 0, ReadIops: 0, WriteIops: 0, ...disk.Limits };
     const wanted = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
     if (Object.keys(wanted).length > 0) {
+      refuseLater(await getMachine(context, name), flags);
       const path = `${machinePath(name)}/disks/${encodeURIComponent(target)}/limits`;
       await client.status('PUT', path, { body: { ...now, ...wanted } });
       return;

@@ -3,10 +3,12 @@ import { defineCommand } from '../command.ts';
 import { Failure } from '../failure.ts';
 import { boolean } from '../flags.ts';
 import { getMachine, machinePath } from '../vm/machine.ts';
+import { refuseLater, whenFlags } from '../vm/when.ts';
 
 export const command = defineCommand({
   usage: '[OPTIONS] NAME [TARGET] [FILE]',
-  about: 'Without FILE it ejects. TARGET is needed when the machine has several CD drives.',
+  about:
+    'Puts FILE into its CD drive, or with --eject takes out what is in it. TARGET is needed when the machine has several.',
   examples: [
     { run: 'vm change-media deb sda /srv/drivers.iso', does: 'put in another CD' },
     { run: 'vm change-media deb sda --eject', does: 'take it out' },
@@ -16,14 +18,14 @@ export const command = defineCommand({
     insert: boolean('Accepted: FILE is put in', { hidden: true }),
     update: boolean('Accepted: FILE is put in', { hidden: true }),
     force: boolean('Accepted: a locked drive is opened after some seconds', { hidden: true }),
-    live: boolean('Accepted', { hidden: true }),
-    config: boolean('Accepted', { hidden: true }),
-    current: boolean('Accepted', { hidden: true }),
+    ...whenFlags,
   },
   args: [1, 3],
   complete: ['machine'],
   async run(context, { args: [name = '', ...words], flags }) {
-    const { Hardware } = await getMachine(context, name);
+    const machine = await getMachine(context, name);
+    refuseLater(machine, flags);
+    const { Hardware } = machine;
     const drives = Hardware.Cdroms.map(({ Target }) => Target);
     const [first] = words;
     const named = first !== undefined && (drives.includes(first) || words.length > 1);

@@ -26,7 +26,9 @@ export const command = defineCommand({
   complete: ['machine'],
   async run({ client, out, err }, { args: [source = '', name], flags }) {
     if (flags.linked && flags.full) throw new Failure('--linked or --full, not both');
+    if (name !== undefined && flags.name !== undefined) throw new Failure('the name is given twice');
     const slash = source.indexOf('/', 1);
+    if (slash >= 0 && flags.snapshot !== undefined) throw new Failure('the snapshot is given twice');
     const machine = slash < 0 ? source : source.slice(0, slash);
     const work = client.post<{ Id: string; Warnings: string[] }>(`${machinePath(machine)}/clone`, {
       body: {

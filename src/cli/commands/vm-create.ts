@@ -118,7 +118,7 @@ async function conclude(
   if (rootPassword !== undefined) err.line(`root's password: ${rootPassword}`);
   const { Name } = await client.get<{ Name: string }>(`/isle/v1/machines/${Id}`);
   if (!flags['no-start']) await startMade(context, Id, Name);
-  if (flags.autoconsole && !flags['no-start']) {
+  if (flags.autoconsole === 'text' && !flags['no-start']) {
     const { openConsole } = await import('../vm/console.ts');
     return await openConsole(context, Name, { stdin: true, tail: 100 });
   }

@@ -1,6 +1,7 @@
 import { defineCommand } from '../command.ts';
 import { boolean } from '../flags.ts';
-import { machinePath } from '../vm/machine.ts';
+import { getMachine, machinePath } from '../vm/machine.ts';
+import { refuseLater, whenFlags } from '../vm/when.ts';
 
 export const command = defineCommand({
   usage: '[OPTIONS] NAME TARGET',
@@ -12,15 +13,14 @@ export const command = defineCommand({
   ],
   flags: {
     remove: boolean('From the store, too'),
-    live: boolean('Accepted: a running machine loses it at once', { hidden: true }),
-    config: boolean('Accepted: it stays away over restarts', { hidden: true }),
-    persistent: boolean('Accepted: it stays away over restarts', { hidden: true }),
-    current: boolean('Accepted', { hidden: true }),
+    ...whenFlags,
   },
   args: [2, 2],
   complete: ['machine'],
-  async run({ client }, { args: [name = '', target = ''], flags }) {
-    const path = `${machinePath(name)}/disks/${encodeURIComponent(target)}`;
-    await client.delete(path, { remove: flags.remove });
+  async run(context, { args: [name = '', target = ''], flags }) {
+    const machine = await getMachine(context, name);
+    refuseLater(machine, flags);
+    const path = `${machinePath(machine.Id)}/disks/${encodeURIComponent(target)}`;
+    await context.client.delete(path, { remove: flags.remove });
   },
 });

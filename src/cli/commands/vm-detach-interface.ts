@@ -2,6 +2,7 @@ import { defineCommand } from '../command.ts';
 import { Failure } from '../failure.ts';
 import { boolean, text } from '../flags.ts';
 import { getMachine } from '../vm/machine.ts';
+import { refuseLater, whenFlags } from '../vm/when.ts';
 
 export const command = defineCommand({
   usage: '[OPTIONS] NAME [network] [NETWORK]',
@@ -13,15 +14,14 @@ export const command = defineCommand({
   ],
   flags: {
     mac: text('Its Ethernet address'),
-    live: boolean('Accepted: a running machine loses it at once', { hidden: true }),
-    config: boolean('Accepted: it stays away over restarts', { hidden: true }),
-    persistent: boolean('Accepted: it stays away over restarts', { hidden: true }),
-    current: boolean('Accepted', { hidden: true }),
+    ...whenFlags,
   },
   args: [1, 3],
   complete: ['machine', 'network'],
   async run(context, { args: [name = '', ...rest], flags }) {
-    const { Id, Networks } = await getMachine(context, name);
+    const machine = await getMachine(context, name);
+    refuseLater(machine, flags);
+    const { Id, Networks } = machine;
     const words =
       rest.length > 1 || flags.mac !== undefined ? rest.filter((word) => word !== 'network') : rest;
     const [named] = words;

@@ -44,7 +44,15 @@ export const command = defineCommand({
   complete: ['machine'],
   async run(context, { args: [name = ''], flags: given, given: said }) {
     const machine = await getMachine(context, name);
-    if (said.size > 0) return await apply(context, machine, changeOf(given, machine));
+    if (said.size > 0) {
+      if (given.vcpus?.value.cpuset !== undefined)
+        throw new Failure('cpuset is no hardware', {
+          hint: `isle update --cpuset-cpus ${given.vcpus.value.cpuset} ${machine.Name}`,
+        });
+      for (const { notes } of [given.vcpus, given.boot, given.graphics].filter((one) => one !== undefined))
+        for (const note of notes) context.err.foreign(`note: ${note}`);
+      return await apply(context, machine, changeOf(given, machine));
+    }
     if (!process.stdin.isTTY && !context.env.VISUAL && !context.env.EDITOR)
       throw new Failure('there is no terminal to edit on', { hint: 'use the flags: isle help vm edit' });
     const [{ changeIn, toText }, { inEditor }] = await Promise.all([

@@ -1,4 +1,5 @@
 import { defineCommand } from '../command.ts';
+import { Failure } from '../failure.ts';
 import { text } from '../flags.ts';
 import { saveStream } from '../save-stream.ts';
 import { getMachine, machinePath } from '../vm/machine.ts';
@@ -15,6 +16,7 @@ export const command = defineCommand({
   args: [1, 2],
   complete: ['running-machine', 'file'],
   async run(context, { args: [name = '', argument], flags }) {
+    if (argument !== undefined && flags.output !== undefined) throw new Failure('the file is given twice');
     const { Id, Name } = await getMachine(context, name);
     const target = argument ?? flags.output ?? `${Name}.png`;
     const path = target === '-' ? undefined : target;

@@ -16,7 +16,6 @@ export const command = defineCommand({
     maximum: boolean('The maximum, at its next start'),
     live: boolean('Accepted: at once', { hidden: true }),
     current: boolean('Accepted', { hidden: true }),
-    guest: boolean('Accepted', { hidden: true }),
   },
   args: [2, 2],
   complete: ['machine'],

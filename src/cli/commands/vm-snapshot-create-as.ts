@@ -23,6 +23,8 @@ export const command = defineCommand({
   complete: ['machine'],
   run(context, { args: [machine = '', name, description], flags }) {
     if (name !== undefined && flags.name !== undefined) throw new Failure('the name is given twice');
+    if (description !== undefined && flags.description !== undefined)
+      throw new Failure('the description is given twice');
     return takeMachineSnapshot(context, machine, {
       name: name ?? flags.name,
       comment: description ?? flags.description,

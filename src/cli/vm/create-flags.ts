@@ -1,5 +1,6 @@
 import { autostartFlags } from '../container/autostart.ts';
 import { parseCpus } from '../container/cpus.ts';
+import { Failure } from '../failure.ts';
 import { boolean, each, type Flag, integer, list, parsed, text, type Values } from '../flags.ts';
 import { parseBoot } from './boot.ts';
 import {
@@ -166,6 +167,7 @@ function isSeed(word: string): boolean {
   return word === 'none' || word.includes('=') || isPath(word);
 }
 
-function parseAutoconsole(given: string): boolean {
-  return given === 'text';
+function parseAutoconsole(given: string): 'text' | 'graphical' | 'none' {
+  if (given === 'text' || given === 'graphical' || given === 'none') return given;
+  throw new Failure(`there are text and none, not "${given}"`);
 }

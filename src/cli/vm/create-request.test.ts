@@ -11,6 +11,7 @@ import { parseArguments } from '../parse.ts';
 import { createFlags } from './create-flags.ts';
 import { createRequest } from './create-request.ts';
 import { sha512Crypt } from './sha512-crypt.ts';
+import { refuseLater } from './when.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'isle-vm-create-'));
 after(() => rmSync(directory, { recursive: true }));
@@ -36,6 +37,21 @@ function ask(line: string | string[]) {
 function refused(line: string | string[], message: RegExp): void {
   assert.throws(() => ask(line), message, String(line));
 }
+
+test('what virt-install would do and Isle does not is said', () => {
+  const { notes } = ask(`deb --image ${qcow2} --wait -1 --autoconsole graphical --metadata title=Web`);
+  assert.match(notes.join(), /does not wait.*isle vm display.*title= has no effect/);
+  refused(`deb --image ${qcow2} --autoconsole loud`, /there are text and none/);
+});
+
+test('a change that a running machine has at once is refused to who wants it at the next start only', () => {
+  const flags = { config: true, live: false, persistent: false };
+  const machine = { Name: 'deb', State: 'running', Saved: false };
+  assert.throws(() => refuseLater(machine, flags), /deb runs, .* --live --config/);
+  refuseLater(machine, { ...flags, live: true });
+  refuseLater(machine, { ...flags, config: false });
+  refuseLater({ ...machine, State: 'exited' }, flags);
+});
 
 test('a cloud image, grown, with a key', () => {
   const { body, notes } = ask(

@@ -82,6 +82,7 @@ export function createRequest(flags: CreateFlags, name: string | undefined): Cre
       Disks: disks,
     },
     notes: [
+      ...notesOf(flags),
       ...(flags.vcpus?.notes ?? []),
       ...(flags.graphics?.notes ?? []),
       ...boot.notes,
@@ -91,6 +92,18 @@ export function createRequest(flags: CreateFlags, name: string | undefined): Cre
     ],
     ...(seed.rootPassword !== undefined && { rootPassword: seed.rootPassword }),
   };
+}
+
+/** What virt-install does and Isle does not, where nothing is the worse for it. */
+function notesOf({ wait, autoconsole, metadata }: CreateFlags): string[] {
+  const said = [
+    wait !== undefined &&
+      wait !== 0 &&
+      'the command does not wait for an installation to end (for a boot: isle vm start --wait)',
+    autoconsole === 'graphical' && 'no viewer is opened: isle vm display --viewer vncviewer NAME does that',
+    /(?:^|,)title=/.test(metadata ?? '') && 'title= has no effect: say description=',
+  ];
+  return said.filter((note) => note !== false);
 }
 
 function joinBoot(given: readonly AskedBoot[]): AskedBoot {
