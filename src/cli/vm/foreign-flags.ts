@@ -74,7 +74,7 @@ const foreign: Readonly<Record<string, { fine?: RegExp; hint: string }>> = {
 };
 
 /** Without a value, and without effect. */
-export const idleSwitches = [
+const idleSwitches = [
   'hvm',
   'accelerate',
   'noautoconsole',

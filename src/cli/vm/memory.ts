@@ -6,7 +6,7 @@ const mebibyte = 1024 ** 2;
 const gibibyte = 1024 ** 3;
 
 /** A number is MiB, as virt-install's; `2G` and the like are sizes. Bytes. */
-export function parseMebibytes(given: string): number {
+function parseMebibytes(given: string): number {
   return sizeIn(given, mebibyte);
 }
 

@@ -98,7 +98,7 @@ export interface MachineMaking extends MachineWork {
 }
 
 /** All that a new record needs on the disk, and the record itself. */
-export async function makeMachine(
+async function makeMachine(
   ctx: EngineContext,
   record: MachineRecord,
   disks: PlannedDisk[],

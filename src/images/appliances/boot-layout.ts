@@ -49,7 +49,7 @@ export async function firmwareOf(
 }
 
 /** Of the first bytes of a disk with sectors of 512. */
-export function firmwareOfHead(head: Buffer): ApplianceMachine['firmware'] | undefined {
+function firmwareOfHead(head: Buffer): ApplianceMachine['firmware'] | undefined {
   if (head.length < 1024 || head.toString('latin1', 512, 520) !== 'EFI PART') return undefined;
   const types = new Set<string>();
   const size = head.readUInt32LE(512 + 84);

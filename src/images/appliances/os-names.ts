@@ -24,8 +24,3 @@ const patterns: [RegExp, string][] = [
   [/freebsd\D{0,3}(\d{2})\b/, 'freebsd*.0'],
   [/alpine/, 'alpinelinux3.18'],
 ];
-
-/** Known to have no virtio drivers of its own. */
-export function isWindows(text: string): boolean {
-  return /win(dows|xp|vista|net|\d|srv|2k)/i.test(text) && !/darwin/i.test(text);
-}

@@ -39,7 +39,7 @@ export interface BackupDisk extends BackupFile {
 /** Bytes of a manifest that are read. */
 export const maxManifest = 1024 * 1024;
 
-export const backupIdPattern = /^\d{8}T\d{6}Z-[0-9a-f]{8}$/;
+const backupIdPattern = /^\d{8}T\d{6}Z-[0-9a-f]{8}$/;
 export const machineIdPattern = /^[0-9a-f]{64}$/;
 const sha256Pattern = /^[0-9a-f]{64}$/;
 /** At most two levels, no dot in front: nothing that leads out of a directory, or is a temporary name. */

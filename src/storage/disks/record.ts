@@ -38,7 +38,7 @@ export interface FileReference {
   file: string;
 }
 
-export const recordName = 'disk.json';
+const recordName = 'disk.json';
 
 /** Over the old one, whole or not at all, and on the disk when it returns: `directory` is the disk's. */
 export function writeRecord(directory: string, record: DiskRecord): void {

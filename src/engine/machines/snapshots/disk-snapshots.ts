@@ -31,7 +31,7 @@ export function isOwnFile(path: string): boolean {
 }
 
 /** What it writes. Throws `conflict` for disks that keep no snapshots, and for a machine without any. */
-export function writtenDisks({ hardware }: Idle): MachineDisk[] {
+function writtenDisks({ hardware }: Idle): MachineDisk[] {
   const written = hardware.disks.filter(({ readOnly }) => !readOnly);
   const raw = written.filter(({ format }) => format === 'raw');
   if (raw.length > 0)

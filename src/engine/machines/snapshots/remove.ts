@@ -60,7 +60,7 @@ export async function removeEverywhere(ctx: EngineContext, id: string, name: str
   );
 }
 
-export function withoutSnapshot(machine: MachineSpec, name: string): MachineSpec {
+function withoutSnapshot(machine: MachineSpec, name: string): MachineSpec {
   const gone = machine.snapshots.find((one) => one.name === name);
   if (!gone) return machine;
   const { parent } = gone;

@@ -32,7 +32,7 @@ export interface QemuCommand {
 export const monitors = ['qmp', 'job0', 'job1', 'job2', 'job3', 'vmm'] as const;
 
 /** The CD with the cloud-init seed. */
-export const seedTarget = 'seed';
+const seedTarget = 'seed';
 
 /**
  * QEMU's command line. It forbids itself to start programs, to change its user or its limits (`-sandbox`); the console, its

@@ -144,7 +144,7 @@ export async function abandonCopy(qmp: Qmp): Promise<void> {
   await goOnAfterFull(qmp);
 }
 
-export function nodeOf(target: string): string {
+function nodeOf(target: string): string {
   return target === 'nvram' ? target : `disk-${target}`;
 }
 

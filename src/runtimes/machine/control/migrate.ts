@@ -71,7 +71,7 @@ export async function migrateMachine(
  * Lets the guest go on in the QEMU that it was to be moved out of: after a failure, or the end of a daemon. The other one has
  * not been told to go on.
  */
-export async function goOnHere(source: Qmp): Promise<void> {
+async function goOnHere(source: Qmp): Promise<void> {
   const { status } = await source.execute<{ status?: string }>('query-migrate');
   if (status !== undefined && !['none', 'completed', 'failed', 'cancelled'].includes(status)) {
     await source.execute('migrate_cancel');
