@@ -1,5 +1,5 @@
 import { defineCommand } from '../command.ts';
-import { boolean, choice, text } from '../flags.ts';
+import { choice, text } from '../flags.ts';
 import { Failure } from '../failure.ts';
 import { parseDisk } from '../vm/disk.ts';
 import { followWork } from '../vm/follow-work.ts';

@@ -1,5 +1,5 @@
 import { defineCommand } from '../command.ts';
-import { boolean, text } from '../flags.ts';
+import { text } from '../flags.ts';
 import { getMachine } from '../vm/machine.ts';
 import { parseNic } from '../vm/network.ts';
 import { refuseLater, whenFlags } from '../vm/when.ts';

@@ -1,7 +1,7 @@
 import type { MachineDiskUsage } from '../client/machine-types.ts';
 import { defineCommand } from '../command.ts';
 import { Failure } from '../failure.ts';
-import { boolean, bytes, integerWithin } from '../flags.ts';
+import { bytes, integerWithin } from '../flags.ts';
 import { getMachine, machinePath } from '../vm/machine.ts';
 import { refuseLater, whenFlags } from '../vm/when.ts';
 

@@ -1,6 +1,6 @@
 import { defineCommand } from '../command.ts';
 import { Failure } from '../failure.ts';
-import { boolean, text } from '../flags.ts';
+import { text } from '../flags.ts';
 import { getMachine } from '../vm/machine.ts';
 import { refuseLater, whenFlags } from '../vm/when.ts';
 
