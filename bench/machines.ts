@@ -33,6 +33,9 @@ export interface MachineBench {
 
 const mebibyte = 1024 * 1024;
 
+/** The hardware that QEMU by hand is given, too. */
+const asByHand = ['--vcpus', '1', '--graphics', 'none'];
+
 /** Everything that is promised of virtual machines, one after the other. */
 export async function machines(bench: MachineBench): Promise<void> {
   await boots(bench);
@@ -59,7 +62,7 @@ async function boots(bench: MachineBench): Promise<void> {
 }
 
 async function bootHere(bench: MachineBench): Promise<number> {
-  await create(bench, 'boot', ['--memory', '256']);
+  await create(bench, 'boot', ['--memory', '256', ...asByHand]);
   const started = performance.now();
   await isle(bench, 'vm', 'start', 'boot');
   await prompt(bench, 'boot');
@@ -120,7 +123,7 @@ async function byHand({ work }: MachineBench, memory: number, more: string[] = [
 
 /** The pause of a snapshot of a running 1 GiB guest; with memory its time, beside the monitor's `savevm`. */
 async function snapshots(bench: MachineBench): Promise<void> {
-  await create(bench, 'snap', ['--memory', '1024']);
+  await create(bench, 'snap', ['--memory', '1024', ...asByHand]);
   await isle(bench, 'vm', 'start', 'snap');
   await prompt(bench, 'snap');
   const pauses: number[] = [];
