@@ -1,6 +1,9 @@
 /** Isle's (osinfo-db's) word for the guest's system, from the words of other hypervisors: `debian12_64Guest`, `Ubuntu (64-bit)`, … */
 export function osVariantOf(text: string): string | undefined {
-  const plain = text.toLowerCase().replace(/[_-]?64(-?bit|guest)?|guest|\(.*?\)|gnu\/|linux/g, ' ');
+  const plain = text
+    .slice(0, 256)
+    .toLowerCase()
+    .replace(/[_-]?64(-?bit|guest)?|guest|\(.*?\)|gnu\/|linux/g, ' ');
   for (const [pattern, word] of patterns) {
     const match = pattern.exec(plain);
     if (match) return word.replace('*', (match[1] ?? '').replace(/^0+/, ''));

@@ -119,11 +119,7 @@ function valueOf(content: Buffer, type: number, at: number, end: number): string
       const length = Math.min(content.readUInt32LE(at), 1 << 16);
       const from = elsewhere ? Number(content.readBigUInt64LE(at + 4)) : at + 4;
       const limit = elsewhere ? content.length : end;
-      return (
-        content
-          .toString('utf16le', Math.min(from, limit), Math.min(from + length, limit))
-          .replace(/\0+$/, '') || undefined
-      );
+      return withoutEnd(content.toString('utf16le', Math.min(from, limit), Math.min(from + length, limit)));
     }
     default:
       return undefined;
@@ -139,4 +135,11 @@ function checkCircles(tree: SettingTree, where: string): void {
     seen.add(next);
     waiting.push(...next.children);
   }
+}
+
+/** Undefined when nothing is left of it. */
+function withoutEnd(text: string): string | undefined {
+  let end = text.length;
+  while (end > 0 && text[end - 1] === '\0') end--;
+  return text.slice(0, end) || undefined;
 }

@@ -36,9 +36,11 @@ export function parseVmdkDescriptor(text: string, where: string): VmdkDescriptor
       extents.push(parseExtent(line, place));
       continue;
     }
-    const field = /^\s*([\w.]{1,128})\s*=\s*(?:"([^"]*)"|(.*?))\s*$/.exec(line);
+    // One way to match only: a line may have a million characters.
+    const field = /^\s*([\w.]{1,128})\s*=(.*)$/.exec(line);
     if (!field) throw refusal(place, `this is no line of a VMDK: "${line}"`);
-    fields.set(field[1]!.toLowerCase(), field[2] ?? field[3] ?? '');
+    const value = field[2]!.trim();
+    fields.set(field[1]!.toLowerCase(), /^"([^"]*)"$/.exec(value)?.[1] ?? value);
   }
   const size = extents.reduce((sum, extent) => sum + extent.size, 0);
   if (extents.length === 0 || size === 0 || size > bounds.diskSize)

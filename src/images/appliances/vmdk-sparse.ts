@@ -15,6 +15,8 @@ export interface SparseExtent {
 }
 
 const sector = 512;
+/** A directory is read in one go; the largest disk in VMware's own grains has two million. */
+const mostTables = 4 << 20;
 const atEnd = 0xffffffffffffffffn;
 
 /** Undefined when it is none. Throws for one that breaks its rules. */
@@ -30,7 +32,8 @@ export async function readSparseHeader(file: ApplianceFile): Promise<SparseExten
   const wrong =
     !(capacity > 0 && capacity <= bounds.diskSize) ||
     !(grain >= sector && grain <= 64 << 20 && Number.isInteger(Math.log2(grain))) ||
-    !(entries > 0 && entries <= 65_536);
+    !(entries > 0 && entries <= 65_536) ||
+    capacity / (entries * grain) > mostTables;
   if (wrong) throw refusal(file.name, `its header makes no sense (${capacity} bytes in grains of ${grain})`);
   return extent;
 }

@@ -50,8 +50,10 @@ function listOf(value: XlValue | undefined, where: string, what: string): string
 }
 
 function keysOf(text: string): Map<string, string> {
-  const pairs = text.split(',').map((part) => /^\s*([\w-]+)\s*=\s*(.*?)\s*$/.exec(part));
-  return new Map(pairs.filter((pair) => pair !== null).map((pair) => [pair[1]!.toLowerCase(), pair[2]!]));
+  const pairs = text.split(',').map((part) => /^\s*([\w-]+)\s*=(.*)$/.exec(part));
+  return new Map(
+    pairs.filter((pair) => pair !== null).map((pair) => [pair[1]!.toLowerCase(), pair[2]!.trim()]),
+  );
 }
 
 function nicOf(text: string): ApplianceMachine['nics'][number] {
@@ -119,15 +121,13 @@ export function parseXlDisk(text: string, where: string): XlDisk {
   const keys = new Map<string, string>();
   const positional: string[] = [];
   let cdrom = false;
-  const rest = /(?:^|,)\s*target\s*=\s*(.*)$/.exec(text);
+  const rest = /(?:^|,)\s*target\s*=(.*)$/.exec(text);
   const parts = (rest ? text.slice(0, rest.index) : text).split(',').map((part) => part.trim());
   for (const part of parts) {
     const pair =
-      /^(format|vdev|access|devtype|backendtype|backend|script|direct-io-safe|discard)\s*=\s*(.*)$/.exec(
-        part,
-      );
+      /^(format|vdev|access|devtype|backendtype|backend|script|direct-io-safe|discard)\s*=(.*)$/.exec(part);
     if (part === 'cdrom' || part === 'devtype=cdrom') cdrom = true;
-    else if (pair) keys.set(pair[1]!, pair[2]!);
+    else if (pair) keys.set(pair[1]!, pair[2]!.trim());
     else positional.push(part);
   }
   // The first is the target unless that was named; before it stand the words of old times.

@@ -78,6 +78,9 @@ export function readXml(content: Buffer, where: string, root: string | readonly 
   return new Xml(element);
 }
 
+/** Characters of `<?xml … ?>`: what looks for its end in more of them takes as many steps as they have pairs. */
+const longestDeclaration = 256;
+
 /** Hyper-V writes UTF-16. */
 function decode(content: Buffer, where: string): string {
   const utf16 = content[0] === 0xff && content[1] === 0xfe;
@@ -86,7 +89,8 @@ function decode(content: Buffer, where: string): string {
   const bytes = big ? Buffer.from(content).swap16() : content;
   const text = new TextDecoder(utf16 || big ? 'utf-16le' : 'utf-8').decode(bytes);
   // Decoded already: what it says of its encoding is true no more, and the parser knows UTF-8 only.
-  return text.replace(/^(<\?xml[^>]*?)\s+encoding\s*=\s*(?:"[^"]*"|'[^']*')/, '$1');
+  const head = text.slice(0, longestDeclaration);
+  return head.replace(/^(<\?xml[^>]*?)\s+encoding\s*=\s*(?:"[^"]*"|'[^']*')/, '$1') + text.slice(head.length);
 }
 
 /** What takes a parser its time: elements, attributes and references. */

@@ -26,8 +26,10 @@ export function parseVmdkDescriptor(text: string): VmdkDescriptor {
       line,
     );
     if (extent) extents.push(extentOf(extent));
-    const pair = /^\s*([A-Za-z.0-9]+)\s*=\s*"?([^"]*)"?\s*$/.exec(line);
-    if (pair?.[1] !== undefined) values.set(pair[1].toLowerCase(), (pair[2] ?? '').trim());
+    // One way to match only: a line may have a million characters.
+    const pair = /^\s*([A-Za-z.0-9]+)\s*=(.*)$/.exec(line);
+    if (pair?.[1] !== undefined)
+      values.set(pair[1].toLowerCase(), (pair[2] ?? '').trim().replace(/^"/, '').replace(/"$/, '').trim());
   }
   if (extents.length > maxExtents) throw refused(`it consists of more than ${maxExtents} files`);
   const parent = (values.get('parentcid') ?? 'ffffffff').toLowerCase();
