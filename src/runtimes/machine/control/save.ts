@@ -86,11 +86,14 @@ async function sendMemory(live: LiveMachine, qmp: Qmp, path: string): Promise<vo
   await using receiver = await receive(join(live.hardware.directory, 'save.sock'));
   await qmp.execute('migrate-set-parameters', { 'max-bandwidth': 2 ** 50 });
   await qmp.execute('migrate', { uri: `unix:${live.pathOf(receiver.path)}` }, { patience });
-  const written = writeMemory(path, await receiver.connection(), mostBytes(live.hardware));
-  const [outcome] = await Promise.all([
-    migrated(qmp).catch((error: unknown) => ({ error })),
-    written, // Says more of what went wrong, such as a full disk.
-  ]);
+  const socket = await receiver.connection();
+  const silent = isleError('guestUnresponsive', { what: 'its memory', waited: patience });
+  // Who waits holds the machine: a QEMU that was taken over must not keep it for ever.
+  socket.setTimeout(patience, () => socket.destroy(silent));
+  const ended = migrated(qmp).catch((error: unknown) => ({ error }));
+  // Says more of what went wrong, such as a full disk.
+  await writeMemory(path, socket, mostBytes(live.hardware));
+  const outcome = await Promise.race([ended, sleep(patience, { error: silent }, { ref: false })]);
   if (outcome === undefined) return;
   await rm(path, { force: true });
   throw outcome.error;
