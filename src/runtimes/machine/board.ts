@@ -2,7 +2,7 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MachineHardware } from '../../engine/machine.ts';
 import type { Qmp } from '../../host/qmp/qmp.ts';
-import { errnoOf } from '../../lib/errors.ts';
+import { errnoOf, isleError } from '../../lib/errors.ts';
 
 /**
  * Where a QEMU has its devices: what another one must have in the same places to take over its memory, whether at once or
@@ -51,7 +51,7 @@ export async function boardOf(qmp: Qmp): Promise<Board> {
   const there = sockets.filter((one) => one['qom-path'] !== undefined);
   const plugged = there
     .filter((one) => one['qom-path']?.startsWith(peripheral))
-    .map((one) => ({ driver: one.type, id: one['qom-path']?.slice(peripheral.length), ...one.props }));
+    .map((one) => processorOf(one));
   const vcpus = { base: there.length - plugged.length, plugged };
   const names = devices.map(({ name }) => name);
   const ports = Math.max(-1, ...names.flatMap((name) => portNumber(name) ?? [])) + 1;
@@ -63,6 +63,18 @@ export async function boardOf(qmp: Qmp): Promise<Board> {
     vcpus,
     memory: { base: summary['base-memory'], ...(room !== undefined && { room }) },
   };
+}
+
+/** Another QEMU's command line has it: a QEMU that was taken over must not name any device there. */
+function processorOf({ type, props, 'qom-path': path = '' }: CpuSocket): Record<string, unknown> {
+  const id = path.slice(peripheral.length);
+  const places = Object.entries(props);
+  const sound =
+    /^[\w.-]+-cpu$/.test(type) &&
+    /^[\w-]+$/.test(id) &&
+    places.every(([name, value]) => /^[a-z]+-id$/.test(name) && Number.isSafeInteger(value));
+  if (!sound) throw isleError('guestBroken', { why: 'one of its processors is none' });
+  return { driver: type, id, ...props };
 }
 
 /** Not by query-pci: before the firmware has numbered the buses it shows them all empty. */
