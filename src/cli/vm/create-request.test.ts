@@ -39,8 +39,12 @@ function refused(line: string | string[], message: RegExp): void {
 }
 
 test('what virt-install would do and Isle does not is said', () => {
-  const { notes } = ask(`deb --image ${qcow2} --wait -1 --autoconsole graphical --metadata title=Web`);
-  assert.match(notes.join(), /does not wait.*isle vm display.*title= has no effect/);
+  const { notes } = ask(
+    `deb --image ${qcow2} --wait -1 --autoconsole graphical --metadata title=Web --video qxl`,
+  );
+  assert.match(notes.join(), /does not wait.*isle vm display.*title= has no effect.*--video has no effect/);
+  ask(`deb --image ${qcow2} --os-type linux --os-variant debian12`);
+  refused(`deb --image ${qcow2} --nographics`, /say --graphics none/);
   refused(`deb --image ${qcow2} --autoconsole loud`, /there are text and none/);
 });
 
@@ -128,7 +132,7 @@ test('a note for virt-install, word by word', () => {
   assert.deepEqual(body.Container.NetworkingConfig, {
     EndpointsConfig: { default: { MacAddress: '52:54:00:aa:bb:cc' } },
   });
-  assert.equal(notes.length, 3, notes.join('\n'));
+  assert.equal(notes.length, 4, notes.join('\n'));
 });
 
 test('what the guest’s system needs, where nothing else is said', () => {

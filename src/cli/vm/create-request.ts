@@ -11,6 +11,7 @@ import { parseSeed } from './cloud-init.ts';
 import type { CreateFlags } from './create-flags.ts';
 import type { AskedDisk } from './disk.ts';
 import type { AskedNic } from './network.ts';
+import { foreignGiven } from './foreign-flags.ts';
 import { osDefaults, type OsDefaults } from './os-variant.ts';
 import { nextTarget } from './targets.ts';
 
@@ -95,13 +96,16 @@ export function createRequest(flags: CreateFlags, name: string | undefined): Cre
 }
 
 /** What virt-install does and Isle does not, where nothing is the worse for it. */
-function notesOf({ wait, autoconsole, metadata }: CreateFlags): string[] {
+function notesOf(flags: CreateFlags): string[] {
+  const { wait, autoconsole, metadata } = flags;
+  const idle = ['video', 'pm', 'iothreads'].filter((name) => foreignGiven(flags, name));
   const said = [
     wait !== undefined &&
       wait !== 0 &&
       'the command does not wait for an installation to end (for a boot: isle vm start --wait)',
     autoconsole === 'graphical' && 'no viewer is opened: isle vm display --viewer vncviewer NAME does that',
     /(?:^|,)title=/.test(metadata ?? '') && 'title= has no effect: say description=',
+    idle.length > 0 && `${idle.map((name) => `--${name}`).join(', ')} has no effect: Isle chooses`,
   ];
   return said.filter((note) => note !== false);
 }

@@ -45,6 +45,19 @@ const foreign: Readonly<Record<string, { fine?: RegExp; hint: string }>> = {
   iommu: { fine: /^none$/, hint: 'guests get no IOMMU of their own' },
   seclabel: { fine: /^(type=)?(none|dynamic)/, hint: 'every monitor is confined, in a container of its own' },
   security: { fine: /^(type=)?(none|dynamic)/, hint: 'every monitor is confined, in a container of its own' },
+  // Of older versions of virt-install: most notes are older than what they are used with.
+  'os-type': { fine: /./, hint: 'say --os-variant' },
+  keymap: { fine: /./, hint: 'viewers say what was typed, whatever the keyboard' },
+  iothreads: { fine: /./, hint: 'Isle chooses' },
+  nographics: { hint: 'say --graphics none' },
+  vnc: { hint: 'say --graphics vnc' },
+  nonetworks: { hint: 'say --network none' },
+  nodisks: { hint: 'say --disk none' },
+  file: { hint: 'say --disk path=FILE' },
+  'file-size': { hint: 'say --disk size=GIB' },
+  mac: { hint: 'say --network NAME,mac=…' },
+  bridge: { hint: 'machines are on networks of Isle’s: isle network create' },
+  reinstall: { hint: 'say isle vm change-media and isle vm edit --boot cdrom,hd' },
   location: { hint: 'download the installation CD and say --cdrom FILE' },
   install: {
     hint: 'download the installation CD and say --cdrom FILE, or take a cloud image with --image FILE',
@@ -87,7 +100,10 @@ const idleSwitches = [
   'debug',
 ];
 const needsValue = (name: string) =>
-  !['paravirt', 'transient', 'destroy-on-exit', 'unattended', 'container'].includes(name);
+  ![
+    ...['paravirt', 'transient', 'destroy-on-exit', 'unattended', 'container'],
+    ...['nographics', 'vnc', 'nonetworks', 'nodisks'],
+  ].includes(name);
 
 type Foreign = Record<string, Flag<string[]>>;
 
@@ -96,6 +112,11 @@ export const foreignFlags: Foreign = Object.fromEntries([
   ...Object.entries(foreign).map(([name, known]) => [name, foreignFlag(known, needsValue(name))]),
   ...idleSwitches.map((name) => [name, foreignFlag({ fine: /./, hint: '' }, false)]),
 ]) as Foreign;
+
+export function foreignGiven(flags: object, name: string): boolean {
+  const given: unknown = Object.entries(flags).find(([key]) => key === name)?.[1];
+  return Array.isArray(given) && given.length > 0;
+}
 
 function foreignFlag({ fine, hint }: { fine?: RegExp; hint: string }, valued: boolean): Flag<string[]> {
   const next = (given: string, previous: string[]) => {
