@@ -52,6 +52,8 @@ export async function runConfined(
   };
   const onAbort = () => fail(signal?.reason);
   signal?.addEventListener('abort', onAbort, { once: true });
+  // While it was being started nobody listened.
+  if (signal?.aborted) onAbort();
   const timer = setTimeout(() => fail(broken(tool, `it said nothing for ${patience / 1000} s`)), patience);
   const collect = (number: number, onText?: (text: string) => void) =>
     textOf(program.pipes.get(number) as Readable, (text, size) => {
