@@ -44,6 +44,7 @@ test('what virt-install would do and Isle does not is said', () => {
   );
   assert.match(notes.join(), /does not wait.*isle vm display.*title= has no effect.*--video has no effect/);
   ask(`deb --image ${qcow2} --os-type linux --os-variant debian12`);
+  refused('deb --image https://example.org/deb.qcow2', /download it first/);
   refused(`deb --image ${qcow2} --nographics`, /say --graphics none/);
   refused(`deb --image ${qcow2} --autoconsole loud`, /there are text and none/);
 });

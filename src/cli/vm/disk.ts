@@ -177,6 +177,8 @@ export function parseImage(given: string): {
   const size = options.text('size');
   const digest = options.text('checksum', 'digest');
   options.end();
+  if (/^https?:/i.test(path))
+    throw new Failure('a file of the engine’s host is meant: download it first, and say --checksum with it');
   const absolute = resolve(path);
   if (!existsSync(absolute)) throw new Failure(`${absolute}: no such file`);
   return {
