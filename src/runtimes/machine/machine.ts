@@ -321,8 +321,8 @@ export class Machine implements LiveMachine, LinkedMachine {
     this.#ended.abort(isleError('conflict', { message: `container ${this.id} is not running` }));
     this.disconnect();
     const { off, code, reason } = await readOutcome(this.place.outcome);
-    const { ending, phase } = this.record;
-    const said = this.hardware.spec.unikernel && phase === 'running' ? unikernelExitCode(code) : undefined;
+    const { ending } = this.record;
+    const said = this.hardware.spec.unikernel ? unikernelExitCode(code) : undefined;
     if (said !== undefined) return { ...exit, code: said };
     if (ending !== undefined) return off ? exit : { ...exit, reason: reason ?? ending };
     if (off && exit.code === 0) return { ...exit, power: 'off' };

@@ -6,7 +6,7 @@ const maxOutcome = 16 * 1024;
 export interface Outcome {
   /** QEMU ended by itself, as it does when its guest switches off. */
   off: boolean;
-  /** QEMU's exit code, when it has one. */
+  /** QEMU's exit code, when it has one; not the 1 with which it says what was wrong. */
   code?: number;
   /** What ended it else. */
   reason?: string;
@@ -28,8 +28,15 @@ export async function readOutcome(path: string): Promise<Outcome> {
     .join('');
   const end =
     how === 'killed' ? `was killed by signal ${number}` : `ended with exit code ${number ?? 'unknown'}`;
-  const code = how === 'exited' ? { code: Number(number) } : {};
+  const itself = number === '1' && complains(facts.get('qemu-said') ?? '');
+  const code = how === 'exited' && !itself ? { code: Number(number) } : {};
   return { off: false, ...code, reason: `QEMU ${end}${words}` };
+}
+
+/** Whether there is more in QEMU's words than warnings. */
+function complains(said: string): boolean {
+  const parts = said.split(/(?=qemu-system-)/).filter((part) => part.trim() !== '');
+  return parts.some((part) => !/^qemu-system-\w+: warning:/.test(part));
 }
 
 function clean(text: string): string {

@@ -171,7 +171,7 @@ export class MachineRuntime implements Runtime {
       const { restoreFrom: _, ...hardware } = machine.hardware;
       await machine.save({ phase: 'running', startedAt: new Date().toISOString(), hardware });
     } catch (error) {
-      throw await this.#startFailure(machine, error);
+      if (!(await hasRunAlready(machine))) throw await this.#startFailure(machine, error);
     }
     failpoint('machine.start.after');
     return { pid };
@@ -366,6 +366,13 @@ export class MachineRuntime implements Runtime {
     });
     await machine.exit;
   }
+}
+
+/** A unikernel may be through before anybody has spoken to its QEMU. */
+async function hasRunAlready(machine: Machine): Promise<boolean> {
+  return (
+    machine.hardware.spec.unikernel === true && machine.over && (await machine.exit).reason === undefined
+  );
 }
 
 async function makeDirectory(place: MachinePlace, id: string): Promise<void> {
