@@ -10,7 +10,7 @@ import { MachineConsole } from '../test/fixtures/machine-console.ts';
 import { tinyImage, tinyPrompt } from '../test/fixtures/tiny-guest.ts';
 import { detectKvm } from '../src/host/kvm.ts';
 import { median, output, timeCommand, timeParallel } from './measure.ts';
-import { monitorBytes, timeToOutput } from './microvm.ts';
+import { monitorBytes } from './microvm.ts';
 
 /** How the figures get out. */
 export type Record = (
@@ -52,7 +52,7 @@ async function boots(bench: MachineBench): Promise<void> {
   const times = { isle: [] as number[], QEMU: [] as number[] };
   for (let round = -1; round < bench.rounds; round++) {
     const mine = await bootHere(bench);
-    const theirs = await timeToOutput(await byHand(bench, 256), bench.env, new RegExp(tinyPrompt));
+    const theirs = await timeToPrompt(await byHand(bench, 256));
     if (round < 0) continue;
     times.isle.push(mine);
     times.QEMU.push(theirs);
@@ -71,23 +71,12 @@ async function bootHere(bench: MachineBench): Promise<number> {
   return time;
 }
 
-/** QEMU as somebody would call it who knows what it costs; ends with its monitor's `quit`, or killed. */
+/** QEMU as somebody would call it who knows what it costs, on the tiny image. */
 async function byHand({ work }: MachineBench, memory: number, more: string[] = []): Promise<string[]> {
   const disk = join(work, 'by-hand.qcow2');
   execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', tinyImage(), disk]);
   const kvm = (await detectKvm()).usable;
   return [
-    // Nobody ends it: it has shown what it shall by then.
-    ...[
-      'timeout',
-      '-s',
-      'KILL',
-      '60',
-      'sh',
-      '-c',
-      `"$@" | while IFS= read -r line; do echo "$line"; case $line in *${tinyPrompt}*) ${more.length > 0 ? ':' : 'exit 0'};; esac; done`,
-      'sh',
-    ],
     ...[
       'qemu-system-x86_64',
       '-machine',
@@ -119,6 +108,28 @@ async function byHand({ work }: MachineBench, memory: number, more: string[] = [
     ],
     ...more,
   ];
+}
+
+/** Milliseconds from its start until it shows its prompt; it is killed then. */
+async function timeToPrompt(command: string[]): Promise<number> {
+  const started = performance.now();
+  const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  let text = '';
+  child.stdout.on('data', (data: Buffer) => {
+    text += data.toString();
+    if (text.includes(tinyPrompt)) resolve(performance.now() - started);
+  });
+  child.on('error', reject);
+  child.on('close', () => reject(new Error(`QEMU by hand ended: ${text.slice(-500)}`)));
+  const late = setTimeout(
+    () => reject(new Error(`QEMU by hand never came up: ${text.slice(-500)}`)),
+    120_000,
+  );
+  return await promise.finally(() => {
+    clearTimeout(late);
+    child.kill('SIGKILL');
+  });
 }
 
 /** The pause of a snapshot of a running 1 GiB guest; with memory its time, beside the monitor's `savevm`. */
@@ -278,7 +289,8 @@ async function idleOnes(bench: MachineBench): Promise<void> {
         (await callApi(bench.socket, { path: `/isle/v1/machines/${name}` })).json<{ Id: string }>().Id,
     ),
   );
-  const bytes = ids.map(monitorBytes).reduce((sum, value) => sum + value, 0) / ids.length;
+  const bytes =
+    ids.map((id) => monitorBytes(id, 256 * mebibyte)).reduce((sum, value) => sum + value, 0) / ids.length;
   for (const name of names) await remove(bench, name);
   bench.record("each of 10 idle machines, without the guest's memory", 'MB', single(bytes / 1e6), {
     atMost: 60,

@@ -48,13 +48,16 @@ export function memory(pids: number[]): { rss: number; pss: number } {
 
 const guestFile = /memory-backend/;
 
-/** Proportional set size in bytes: a guest's memory, and everything else. */
-export function guestMemoryPss(pid: number): { guest: number; others: number } {
+/** Proportional set size in bytes: a guest's memory (a file's, or the one mapping of just `memory` bytes), and everything else. */
+export function guestMemoryPss(pid: number, memory?: number): { guest: number; others: number } {
   const sums = { guest: 0, others: 0 };
   let kind: keyof typeof sums = 'others';
   for (const line of smaps(pid)) {
-    if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) kind = guestFile.test(line) ? 'guest' : 'others';
-    else if (line.startsWith('Pss:')) sums[kind] += Number(line.match(/\d+/)?.[0]) * 1024;
+    const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) /.exec(line) ?? [];
+    if (from !== undefined && to !== undefined) {
+      const size = Number.parseInt(to, 16) - Number.parseInt(from, 16);
+      kind = guestFile.test(line) || size === memory ? 'guest' : 'others';
+    } else if (line.startsWith('Pss:')) sums[kind] += Number(line.match(/\d+/)?.[0]) * 1024;
   }
   return sums;
 }

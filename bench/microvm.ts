@@ -66,10 +66,10 @@ export async function timeToOutput(
   return await promise;
 }
 
-/** Bytes that a microVM takes beside its guest's memory: QEMU, virtiofsd, the shim and the monitor. */
-export function monitorBytes(id: string): number {
+/** Bytes that a guest takes beside its `memory`: QEMU, its helpers, the shim and the monitor. */
+export function monitorBytes(id: string, memory?: number): number {
   return processesOf(id)
-    .map(guestMemoryPss)
+    .map((pid) => guestMemoryPss(pid, memory))
     .reduce((sum, { others }) => sum + others, 0);
 }
 
