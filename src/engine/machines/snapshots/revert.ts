@@ -76,12 +76,28 @@ export async function goBack(ctx: EngineContext, id: string): Promise<void> {
     if (intent.disks === 'reverted') return;
     throw isleError('conflict', { message: `cannot go back: the machine "${record.name}" runs again` });
   }
-  const after = intent.disks === 'reverted' ? record : await revertNow(ctx, record, name);
+  const after = intent.disks === 'reverted' ? record : await revertOrForget(ctx, record, name);
   try {
     if (intent.then !== 'off') await launch(ctx, after, { restartCount: 0, stoppedByUser: false });
   } finally {
     // What cannot go on from the memory can still boot from the disks.
     if (!ctx.closing.aborted) ctx.intents.done('machine-revert', id);
+  }
+}
+
+/** Once the record says that it went back, nobody may do so again: what its owner has done with it since would be lost. */
+async function revertOrForget(
+  ctx: EngineContext,
+  record: MachineRecord,
+  name: string,
+): Promise<MachineRecord> {
+  try {
+    return await revertNow(ctx, record, name);
+  } catch (error) {
+    const { id } = record;
+    if (ctx.intents.get('machine-revert', id)?.disks === 'reverted' && !ctx.closing.aborted)
+      ctx.intents.done('machine-revert', id);
+    throw error;
   }
 }
 
