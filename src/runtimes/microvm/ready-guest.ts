@@ -73,7 +73,10 @@ export async function bootReadyGuest(
   const { pid } = await oci.start(id);
   const ended = oci.wait(id);
   const timeout = config.bootTimeout * 1000;
-  const late = AbortSignal.any([signal, AbortSignal.timeout(timeout)]);
+  const gone = new AbortController();
+  const lost = () => gone.abort(isleError('guestGone', { what: 'its monitor ended while it booted' }));
+  ended.then(lost, lost);
+  const late = AbortSignal.any([signal, gone.signal, AbortSignal.timeout(timeout)]);
   const agent = await greet(parts, id, timeout, late);
   void dropKernel(parts, id);
   undo.keep();
