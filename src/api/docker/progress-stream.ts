@@ -1,9 +1,7 @@
-import type { ServerResponse } from 'node:http';
 import type { Progress } from '../../images/images.ts';
-import { messageOf } from '../../lib/errors.ts';
 import type { Call } from '../http/call.ts';
-import { JsonLines } from '../http/output.ts';
 import type { Reply } from '../http/reply.ts';
+import { withLines } from '../http/with-lines.ts';
 
 /**
  * Runs `work` and sends its progress as JSON lines. What fails before the first line is answered by a status, after
@@ -13,39 +11,18 @@ export async function withProgress(
   call: Call,
   work: (send: (line: Progress) => void, signal: AbortSignal) => Promise<void>,
 ): Promise<Reply> {
-  const overflow = new AbortController();
-  const signal = AbortSignal.any([call.signal, overflow.signal]);
-  let response: ServerResponse | undefined;
-  let lines: JsonLines | undefined;
-  const open = (): JsonLines => {
-    if (lines) return lines;
-    response = call.stream('application/json');
-    return (lines = new JsonLines(response, () => {
-      overflow.abort(new DOMException('the client does not read', 'AbortError'));
-      response?.destroy();
-    }));
-  };
-  const send = (line: Progress): void => {
-    if (signal.aborted) return;
-    // A bar's position is worth sending only when it is the newest.
-    if (line.progressDetail?.current !== undefined && line.id) open().sendLatest(line.id, withText(line));
-    else open().send(line);
-  };
-  try {
-    await work(send, signal);
-    open();
-  } catch (error) {
-    if (signal.aborted) return lines ? end(response) : 'taken';
-    if (!lines) throw error;
-    const message = messageOf(error);
-    lines.send({ errorDetail: { message }, error: message });
-  }
-  return end(response);
-}
-
-function end(response: ServerResponse | undefined): Reply {
-  if (response && !response.destroyed) response.end();
-  return 'taken';
+  return await withLines(
+    call,
+    async (open, signal) => {
+      await work((line) => {
+        if (signal.aborted) return;
+        // A bar's position is worth sending only when it is the newest.
+        if (line.progressDetail?.current !== undefined && line.id) open().sendLatest(line.id, withText(line));
+        else open().send(line);
+      }, signal);
+    },
+    (message) => ({ errorDetail: { message }, error: message }),
+  );
 }
 
 /** Old clients show this text as it is; new ones draw their own bar. */

@@ -1,7 +1,7 @@
 import type { RequestOptions } from '../client/client.ts';
 import type { Context } from '../context.ts';
 import { Failure } from '../failure.ts';
-import { progressView } from '../terminal/progress.ts';
+import { followLines } from '../follow-lines.ts';
 
 /** One line of a long operation's answer: src/api/isle/work-stream.ts. */
 interface WorkLine<T> {
@@ -27,34 +27,20 @@ export async function followWork<T>(
   request: RequestOptions,
   options: WorkOptions,
 ): Promise<T> {
-  const abort = new AbortController();
-  const interrupt = () => abort.abort();
-  process.once('SIGINT', interrupt);
-  process.once('SIGTERM', interrupt);
-  const view = options.quiet ? undefined : progressView(context.err);
+  const shown = { quiet: options.quiet ?? false, output: context.err, cancelled: options.cancelled };
   let result: { value: T } | undefined;
-  try {
-    const lines = context.client.lines<WorkLine<T>>(method, path, { ...request, signal: abort.signal });
-    for await (const line of lines) {
-      if (line.error !== undefined) throw new Failure(line.error.message);
-      if ('result' in line) result = { value: line.result as T };
-      const { progress } = line;
-      if (progress)
-        view?.update({
-          id: progress.What,
-          status: progress.Total > 0 && progress.Done >= progress.Total ? 'done' : 'working',
-          progressDetail: { current: progress.Done, total: progress.Total },
-        });
-    }
-  } catch (error) {
-    if (!abort.signal.aborted) throw error;
-    view?.end();
-    throw new Failure(options.cancelled, { exitCode: 130 });
-  } finally {
-    view?.end();
-    process.off('SIGINT', interrupt);
-    process.off('SIGTERM', interrupt);
-  }
-  if (!result) throw new Failure('the engine closed the connection before it was done');
-  return result.value;
+  await followLines<WorkLine<T>>(context, [method, path], request, shown, (line, view) => {
+    if (line.error !== undefined) throw new Failure(line.error.message);
+    if ('result' in line) result = { value: line.result as T };
+    const { progress } = line;
+    if (progress)
+      view?.update({
+        id: progress.What,
+        status: progress.Total > 0 && progress.Done >= progress.Total ? 'done' : 'working',
+        progressDetail: { current: progress.Done, total: progress.Total },
+      });
+  });
+  const done = result as { value: T } | undefined;
+  if (!done) throw new Failure('the engine closed the connection before it was done');
+  return done.value;
 }
