@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isIsleError, isleError } from '../../../lib/errors.ts';
 import { failpoint } from '../../../lib/failpoint.ts';
+import { snapshotDisks } from '../../../lib/snapshot-disks.ts';
 import {
   fileSnapshots,
   removeFileSnapshot,
@@ -11,7 +12,7 @@ import {
 } from '../../../storage/disks/file-snapshots.ts';
 import { machineDirOf } from '../../containers/paths.ts';
 import type { EngineContext } from '../../context.ts';
-import type { MachineDisk, MachineHardwareSpec } from '../../machine.ts';
+import type { MachineHardwareSpec } from '../../machine.ts';
 import { allMachines } from '../record.ts';
 import { copyTpm, dropTpm, returnTpm } from './tpm.ts';
 
@@ -30,28 +31,9 @@ export function isOwnFile(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }
 
-/** What it writes. Throws `conflict` for disks that keep no snapshots, and for a machine without any. */
-function writtenDisks({ hardware }: Idle): MachineDisk[] {
-  const written = hardware.disks.filter(({ readOnly }) => !readOnly);
-  const raw = written.filter(({ format }) => format === 'raw');
-  if (raw.length > 0)
-    throw isleError('conflict', {
-      message: `${raw.map(named).join(', ')} cannot be in a snapshot: raw disks have none; attach it read-only, detach it for as long, or import it into a qcow2 disk of Isle's`,
-    });
-  if (written.length === 0)
-    throw isleError('conflict', {
-      message: 'the machine has no disk that it writes: there is nothing to keep a snapshot in',
-    });
-  return written;
-}
-
-function named({ target, path }: MachineDisk): string {
-  return path === undefined ? `disk ${target}` : `disk ${target} (${path})`;
-}
-
 /** One disk after the other: nobody writes them. What fails in the middle is taken back by {@link removeFromDisks}. */
 export async function takeOfDisks(ctx: EngineContext, idle: Idle, name: string): Promise<void> {
-  for (const disk of writtenDisks(idle)) {
+  for (const disk of snapshotDisks(idle.hardware.disks)) {
     if (disk.diskId !== undefined) await ctx.disks.takeSnapshot(disk.diskId, name);
     else await takeFileSnapshot(disk.path ?? '', name);
     failpoint('machine.snapshot.disk');
@@ -63,7 +45,7 @@ export async function takeOfDisks(ctx: EngineContext, idle: Idle, name: string):
 
 /** Throws `conflict` for a snapshot that is not on every disk any more, and for disks that others have now. */
 export function checkRevert(ctx: EngineContext, idle: Idle, name: string): void {
-  for (const { diskId, path, target } of writtenDisks(idle)) {
+  for (const { diskId, path, target } of snapshotDisks(idle.hardware.disks)) {
     const has =
       diskId === undefined
         ? fileSnapshots(path ?? '').includes(name)
@@ -82,7 +64,7 @@ export function checkRevert(ctx: EngineContext, idle: Idle, name: string): void 
 
 /** May be called again after it failed. */
 export async function revertDisks(ctx: EngineContext, idle: Idle, name: string): Promise<void> {
-  for (const disk of writtenDisks(idle)) {
+  for (const disk of snapshotDisks(idle.hardware.disks)) {
     if (disk.diskId !== undefined) await ctx.disks.revertSnapshot(disk.diskId, name);
     else await revertFileSnapshot(disk.path ?? '', name);
     failpoint('machine.revert.disk');

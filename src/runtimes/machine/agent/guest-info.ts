@@ -63,7 +63,7 @@ function field(value: unknown, key: string): unknown {
 function text(value: unknown, key: string): string | undefined {
   const found = field(value, key);
   if (typeof found !== 'string') return undefined;
-  // eslint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex
   const clean = found.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '').slice(0, 200);
   return clean === '' ? undefined : clean;
 }

@@ -1,6 +1,7 @@
-import type { MachineDisk, MachineSpec } from '../../../engine/machine.ts';
+import type { MachineSpec } from '../../../engine/machine.ts';
 import { isleError } from '../../../lib/errors.ts';
 import type { Qmp } from '../../../host/qmp/qmp.ts';
+import { snapshotDisks } from '../../../lib/snapshot-disks.ts';
 
 /** Milliseconds for what goes through all of a disk's tables. */
 export const tablePatience = 120_000;
@@ -10,26 +11,13 @@ export const tablePatience = 120_000;
  * snapshots, and for a machine without any that does.
  */
 export function snapshotNodes({ disks, firmware }: Pick<MachineSpec, 'disks' | 'firmware'>): string[] {
-  const written = disks.filter(({ readOnly }) => !readOnly);
-  const raw = written.filter(({ format }) => format === 'raw');
-  if (raw.length > 0)
-    throw isleError('conflict', {
-      message: `${raw.map(named).join(', ')} cannot be in a snapshot: raw disks have none; attach it read-only, detach it for as long, or import it into a qcow2 disk of Isle's`,
-    });
-  if (written.length === 0)
-    throw isleError('conflict', {
-      message: 'the machine has no disk that it writes: there is nothing to keep a snapshot in',
-    });
+  const written = snapshotDisks(disks);
   return [...written.map(({ target }) => diskNode(target)), ...(firmware === 'bios' ? [] : ['nvram'])];
 }
 
 /** The node with the format of a disk. */
 export function diskNode(target: string): string {
   return `disk-${target}`;
-}
-
-function named({ target, path }: MachineDisk): string {
-  return path === undefined ? `disk ${target}` : `disk ${target} (${path})`;
 }
 
 export interface NodeSnapshot {
