@@ -79,6 +79,9 @@ test('it is forbidden to start programs and to change itself, and reads no confi
   ]);
   assert.ok(args.includes('-nodefaults') && args.includes('-no-user-config'));
   assert.match(given(args, '-accel')[0]!, /tb-size=20\b/);
+  // Those that are plugged in later need room for their code.
+  assert.match(given(commandOf({ maxVcpus: 4 }), '-accel')[0]!, /tb-size=256\b/);
+  assert.match(given(commandOf({ maxVcpus: 64 }), '-accel')[0]!, /tb-size=1024\b/);
 });
 
 test('the format of a disk and of every file below it is said, and the last stands on nothing', () => {

@@ -10,10 +10,7 @@ export interface Acceleration {
   board?: Board;
 }
 
-/**
- * The board, its processors and memory; sizes in whole MiB. TCG's translated code is bounded: it would grow to 1 GiB. With 20 MiB of it
- * (which a booted guest fills) an idle machine takes 55 MB beyond its memory.
- */
+/** The board, its processors and memory; sizes in whole MiB. */
 export function typeOptions(
   spec: MachineSpec,
   { accelerator, board }: Acceleration,
@@ -23,7 +20,7 @@ export function typeOptions(
   const shared = spec.shares.length > 0;
   return [
     ...['-machine', boardOf(spec, pflash)],
-    ...['-accel', accelerator === 'kvm' ? 'kvm' : 'tcg,tb-size=20,thread=multi'],
+    ...['-accel', accelerator === 'kvm' ? 'kvm' : `tcg,tb-size=${translated(spec)},thread=multi`],
     ...['-cpu', spec.cpuModel ?? defaultCpu(spec, accelerator)],
     ...['-smp', cpusOf(spec, board)],
     ...['-m', memoryOf(spec, memory)],
@@ -39,6 +36,17 @@ export function typeOptions(
       : ['-object', JSON.stringify(pluggedMemoryBackend(board.memory.room, shared))]),
   ];
 }
+
+/**
+ * MiB of translated code that TCG keeps; it would grow to 1 GiB. With 20 (which a booted guest fills) an idle machine takes 55 MB beyond
+ * its memory. Where processors may come, each must find some that nobody has yet: {@link regionsPerVcpu}.
+ */
+function translated({ vcpus, maxVcpus = vcpus }: MachineSpec): number {
+  return maxVcpus > vcpus ? Math.max(256, 2 * regionsPerVcpu * maxVcpus) : 20;
+}
+
+/** TCG divides its buffer into so many regions for each possible processor, if each gets 2 MiB (QEMU's tcg/region.c). */
+export const regionsPerVcpu = 8;
 
 function boardOf({ type, arch, firmware, unikernel }: MachineSpec, pflash: boolean): string {
   const options = ['memory-backend=memory', 'dump-guest-core=off'];

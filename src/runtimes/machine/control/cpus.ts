@@ -3,6 +3,7 @@ import { isleError } from '../../../lib/errors.ts';
 import { failpoint } from '../../../lib/failpoint.ts';
 import type { CpuSocket } from '../board.ts';
 import type { LiveMachine } from '../live-machine.ts';
+import { hasRegionsFor } from './translated-code.ts';
 import { unplug } from './unplug.ts';
 
 /** Milliseconds that a guest has to take a processor offline. */
@@ -27,14 +28,18 @@ export async function setVcpus(live: LiveMachine, count: number): Promise<void> 
     throw isleError('conflict', {
       message: `the machine started with ${least} vCPUs, and fewer it cannot have while it runs: set them for its next start (--config)`,
     });
-  if (count < there.length && !(await qmp.execute<{ enabled: boolean }>('query-kvm')).enabled)
+  const emulated = count !== there.length && !(await qmp.execute<{ enabled: boolean }>('query-kvm')).enabled;
+  if (count < there.length && emulated)
     throw isleError('conflict', {
       message:
         'without KVM a machine cannot lose vCPUs while it runs (QEMU may crash): take them offline in the guest, or set them for its next start (--config)',
     });
   const free = sockets.filter((one) => one['qom-path'] === undefined);
   try {
-    for (const socket of free.slice(0, Math.max(0, count - there.length))) await plug(qmp, socket);
+    for (const [more, socket] of free.slice(0, Math.max(0, count - there.length)).entries()) {
+      if (emulated) await refuseFull(qmp, { there: there.length + more, most: sockets.length });
+      await plug(qmp, socket);
+    }
     for (const socket of plugged.toReversed().slice(0, Math.max(0, there.length - count))) {
       await unplug(live, idOf(socket), {
         what: 'a vCPU',
@@ -63,6 +68,15 @@ async function plug(qmp: Qmp, socket: CpuSocket): Promise<void> {
   failpoint('machine.vcpus.plug');
   const id = `${prefix}${socket.props['socket-id'] ?? socket.props['core-id'] ?? 0}`;
   await qmp.execute('device_add', { driver: socket.type, id, ...socket.props });
+}
+
+/** A processor that finds no region for its translated code takes its QEMU and the guest along. */
+async function refuseFull(qmp: Qmp, vcpus: { there: number; most: number }): Promise<void> {
+  const answer = await qmp.execute<{ 'human-readable-text': unknown }>('x-query-jit');
+  if (hasRegionsFor(String(answer['human-readable-text']), vcpus)) return;
+  throw isleError('conflict', {
+    message: `without KVM QEMU keeps the guest's code translated, and has no room for that of vCPU ${vcpus.there + 1} left: move the machine to a new QEMU first (isle vm migrate), or set the vCPUs for its next start (--config)`,
+  });
 }
 
 function idOf(socket: CpuSocket): string {
