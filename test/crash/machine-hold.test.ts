@@ -1,18 +1,20 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { startDaemon, type TestDaemon } from '../fixtures/daemon.ts';
-import { Console, tinyMachine } from '../fixtures/daemon-machine.ts';
+import { MachineConsole } from '../fixtures/machine-console.ts';
+import { tinyMachine } from '../fixtures/tiny-machine.ts';
 
 /** A guest that stands still for something that the daemon does not live to finish goes on with the next one. */
 describe('a daemon killed while a guest stands still', { concurrency: false }, () => {
   let daemon: TestDaemon;
   before(async () => {
     daemon = await startDaemon({ busybox: false });
-    await tinyMachine(daemon, 'deb');
+    const disk = { Source: { Kind: 'empty', Size: 64 * 2 ** 20 } };
+    await daemon.ok('POST', '/isle/v1/machines', tinyMachine('deb', { Disks: [disk] }));
     await daemon.ok('POST', '/containers/deb/start');
-    using console = await Console.open(daemon, 'deb');
+    using console = new MachineConsole(daemon.socket, 'deb');
     await console.booted();
-    await console.shell('word=kept; echo disk | dd of=/dev/vda conv=fsync 2>/dev/null');
+    await console.run('word=kept; echo disk | dd of=/dev/vda conv=fsync 2>/dev/null');
   });
   after(async () => await daemon.close());
 
@@ -34,9 +36,9 @@ describe('a daemon killed while a guest stands still', { concurrency: false }, (
         Record<string, unknown>
       >();
       assert.deepEqual([State, Saved], ['running', false]);
-      using console = await Console.open(daemon, 'deb');
+      using console = new MachineConsole(daemon.socket, 'deb');
       assert.equal(
-        await console.shell('echo $word; dd if=/dev/vda bs=4 count=1 iflag=fullblock 2>/dev/null'),
+        await console.run('echo $word; dd if=/dev/vda bs=4 count=1 iflag=fullblock 2>/dev/null'),
         'kept\ndisk',
       );
       const disks = (await daemon.ok('GET', '/isle/v1/disks')).json<{ Id: string }[]>();

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { startDaemon, type TestDaemon } from '../fixtures/daemon.ts';
-import { Console, tinyMachine } from '../fixtures/daemon-machine.ts';
+import { MachineConsole } from '../fixtures/machine-console.ts';
+import { tinyMachine } from '../fixtures/tiny-machine.ts';
 
 /** Down to the file: `sync` alone does not flush what is below a device. */
 const write = (word: string, disk = 'vda') => `echo ${word} | dd of=/dev/${disk} conv=fsync 2>/dev/null`;
@@ -13,21 +14,23 @@ describe('machines as they were', { concurrency: false }, () => {
   });
   after(async () => await daemon.close());
   const post = (path: string, body?: object) => daemon.ok('POST', `/isle/v1/machines/${path}`, body);
+  const create = (machine: object) => daemon.ok('POST', '/isle/v1/machines', machine);
+  const disk = { Source: { Kind: 'empty', Size: 64 * 2 ** 20 } };
   const start = (name: string) => daemon.ok('POST', `/containers/${name}/start`);
   const kill = (name: string) => daemon.ok('POST', `/containers/${name}/kill`);
 
   test('a guest goes on from its memory: saved, in a snapshot, also after the daemon was killed', async () => {
     const subnet = `10.${213 + Math.floor(Math.random() * 20)}.7.0/24`;
     await daemon.ok('POST', '/networks/create', { Name: 'own', IPAM: { Config: [{ Subnet: subnet }] } });
-    const container = { HostConfig: { NetworkMode: 'own' } };
-    await tinyMachine(daemon, 'deb', { disks: 2, container });
+    const Container = { HostConfig: { NetworkMode: 'own' } };
+    await create(tinyMachine('deb', { Container, Disks: [disk, disk] }));
     await start('deb');
     let address = '';
     {
-      using console = await Console.open(daemon, 'deb');
+      using console = new MachineConsole(daemon.socket, 'deb');
       await console.booted();
-      await console.shell(`${write('first')}; ${write('other', 'vdb')}; word=kept`);
-      address = await console.shell(
+      await console.run(`${write('first')}; ${write('other', 'vdb')}; word=kept`);
+      address = await console.run(
         'until ip -4 -o addr show dev eth0 | grep -q inet; do sleep 1; done; ip -4 -o addr show dev eth0',
       );
       const taken = (await post('deb/snapshots', { Name: 'one', Memory: true })).json<{
@@ -40,19 +43,19 @@ describe('machines as they were', { concurrency: false }, () => {
         PausedMs: number;
       }>();
       assert.equal(bare.Parent, 'one');
-      await console.shell(`${write('later')}; word=lost`);
+      await console.run(`${write('later')}; word=lost`);
     }
     await daemon.kill9();
     await daemon.start();
     assert.equal((await daemon.call('POST', '/isle/v1/machines/deb/snapshots/one/revert', {})).status, 409);
     await post('deb/snapshots/one/revert', { Force: true });
     {
-      using console = await Console.open(daemon, 'deb');
+      using console = new MachineConsole(daemon.socket, 'deb');
       assert.equal(
-        await console.shell('echo $word; head -c 5 /dev/vda; echo; head -c 5 /dev/vdb'),
+        await console.run('echo $word; head -c 5 /dev/vda; echo; head -c 5 /dev/vdb'),
         'kept\nfirst\nother',
       );
-      assert.equal(await console.shell('ip -4 -o addr show dev eth0'), address);
+      assert.equal(await console.run('ip -4 -o addr show dev eth0'), address);
     }
     await post('deb/save');
     const shown = (await daemon.ok('GET', '/isle/v1/machines/deb')).json<{ Saved: boolean; State: string }>();
@@ -61,20 +64,20 @@ describe('machines as they were', { concurrency: false }, () => {
     await daemon.start();
     await start('deb');
     {
-      using console = await Console.open(daemon, 'deb');
-      assert.equal(await console.shell('echo $word'), 'kept');
+      using console = new MachineConsole(daemon.socket, 'deb');
+      assert.equal(await console.run('echo $word'), 'kept');
       // Its neighbours may have other addresses by now, which it finds out.
       const router = '$(ip route | sed -n "s/default via \\([^ ]*\\).*/\\1/p")';
       const pings = `for try in 1 2 3 4 5 6 7 8 9; do ping -c 1 -W 5 ${router} >/dev/null && echo there && break; sleep 1; done`;
-      assert.equal(await console.shell(pings), 'there');
-      await console.shell(write('again'));
+      assert.equal(await console.run(pings), 'there');
+      await console.run(write('again'));
     }
     await kill('deb');
     await post('deb/snapshots/two/revert', { Start: true });
     {
-      using console = await Console.open(daemon, 'deb');
+      using console = new MachineConsole(daemon.socket, 'deb');
       await console.booted(2);
-      assert.equal(await console.shell('head -c 5 /dev/vda'), 'first');
+      assert.equal(await console.run('head -c 5 /dev/vda'), 'first');
     }
     await daemon.ok('DELETE', '/isle/v1/machines/deb/snapshots/one');
     const [only] = (await daemon.ok('GET', '/isle/v1/machines/deb/snapshots')).json<
@@ -85,14 +88,14 @@ describe('machines as they were', { concurrency: false }, () => {
 
   test('a running machine is cloned, linked and in full; both go their own ways', async () => {
     await daemon.ok('DELETE', '/isle/v1/machines/deb?force=1&disks=1');
-    await tinyMachine(daemon, 'src');
+    await create(tinyMachine('src', { Disks: [disk] }));
     await start('src');
-    using console = await Console.open(daemon, 'src');
+    using console = new MachineConsole(daemon.socket, 'src');
     await console.booted();
-    await console.shell(write('shared'));
+    await console.run(write('shared'));
     await post('src/snapshots', { Name: 'before' });
     await post('src/clone', { Name: 'twin', Linked: true });
-    await console.shell(write('source'));
+    await console.run(write('source'));
     await post('src/clone', { Name: 'copy' });
     await kill('src');
     for (const [name, holds] of [
@@ -100,16 +103,16 @@ describe('machines as they were', { concurrency: false }, () => {
       ['copy', 'source'],
     ] as const) {
       await start(name);
-      using clone = await Console.open(daemon, name);
+      using clone = new MachineConsole(daemon.socket, name);
       await clone.booted();
-      assert.equal(await clone.shell('head -c 6 /dev/vda'), holds);
-      await clone.shell(write('clone!'));
+      assert.equal(await clone.run('head -c 6 /dev/vda'), holds);
+      await clone.run(write('clone!'));
       await kill(name);
     }
     await post('src/snapshots/before/revert', { Start: true });
-    using again = await Console.open(daemon, 'src');
+    using again = new MachineConsole(daemon.socket, 'src');
     await again.booted(2);
-    assert.equal(await again.shell('head -c 6 /dev/vda'), 'shared');
+    assert.equal(await again.run('head -c 6 /dev/vda'), 'shared');
     const refused = await daemon.call('DELETE', '/isle/v1/machines/src?force=1&disks=1');
     assert.equal(refused.status, 409, refused.text);
     await daemon.ok('DELETE', '/isle/v1/machines/twin?force=1&disks=1');
