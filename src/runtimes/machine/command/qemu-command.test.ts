@@ -3,24 +3,15 @@ import { test } from 'node:test';
 import type { MachineDisk, MachineHardware, MachineSpec } from '../../../engine/machine.ts';
 import { isIsleError } from '../../../lib/errors.ts';
 import { type QemuCommand, qemuCommand } from './qemu-command.ts';
+import { plainDisk, plainHardware } from '../../../../test/fixtures/machine-hardware.ts';
 
 const mib = 1024 * 1024;
 
 const spec: MachineSpec = {
-  arch: 'x86_64',
-  type: 'q35',
+  ...plainHardware(),
   memory: 512 * mib,
   vcpus: 2,
-  firmware: 'bios',
-  tpm: false,
   disks: [],
-  cdroms: [],
-  nicModels: [],
-  shares: [],
-  usb: [],
-  pci: [],
-  boot: [],
-  graphics: false,
   uuid: 'b7a2c0de-0000-4000-8000-000000000001',
   snapshots: [],
 };
@@ -28,11 +19,7 @@ const spec: MachineSpec = {
 const disk: MachineDisk = {
   target: 'vda',
   format: 'qcow2',
-  bus: 'virtio',
-  readOnly: false,
-  cache: 'writeback',
-  discard: true,
-  limits: {},
+  ...plainDisk(),
 };
 
 const file = { path: '/disk', chain: [] };
