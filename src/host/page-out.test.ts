@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { pageOutFile } from './page-out.ts';
 
 test("a process's pages of one file leave memory, and it goes on", async (context) => {
@@ -16,14 +16,15 @@ test("a process's pages of one file leave memory, and it goes on", async (contex
   execFileSync('sync', [program]);
   const child = spawn(program, ['cat'], { stdio: ['pipe', 'pipe', 'ignore'] });
   context.after(() => child.kill('SIGKILL'));
+  // Its program is in memory when it has run.
   child.stdin.write('once');
-  while (resident(child.pid!, program) === 0) await delay(10);
+  assert.equal(String((await once(child.stdout, 'data'))[0]), 'once');
   const before = resident(child.pid!, program);
   await pageOutFile(child.pid!, program);
   const after = resident(child.pid!, program);
   assert.ok(after < before / 2, `${after} kB of ${before} kB are still there`);
-  const [answer] = await child.stdout.take(1).toArray();
-  assert.equal(String(answer), 'once');
+  child.stdin.write('again');
+  assert.equal(String((await once(child.stdout, 'data'))[0]), 'again');
 });
 
 /** kB of the file at `path` that the process has in memory. */

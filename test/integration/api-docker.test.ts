@@ -133,8 +133,8 @@ test('an exec with its terminal', async () => {
   const id = await create('exec', { Tty: true });
   await expectStatus(204, 'POST /containers/{id}/start', `/containers/${id}/start`);
   await expectStatus(200, 'POST /containers/{id}/resize', `/containers/${id}/resize?h=30&w=90`);
-  // crun 1.8 ignores the size of an exec's process: it is set right after the start.
-  const command = 'until stty size 2>/dev/null; do sleep 0.05; done; exit 6';
+  // crun 1.8 ignores the size of an exec's process: it is set right after the start. Until then stty says nothing, and succeeds.
+  const command = 'until stty size 2>/dev/null | grep .; do sleep 0.05; done; exit 6';
   const made = await api.call('POST /containers/{id}/exec', `/containers/${id}/exec`, {
     body: { Cmd: ['sh', '-c', command], AttachStdout: true, Tty: true, ConsoleSize: [31, 91] },
   });
