@@ -9,8 +9,8 @@ import { type GuestSize, sizeOf } from './resources.ts';
 /** Milliseconds from a container's creation to its start in which a guest waits for it. */
 const promiseTime = 15_000;
 
-/** Milliseconds before another try when a guest did not boot. */
-const retryTime = 30_000;
+/** Milliseconds before another try when a guest did not boot: twice as many each time, up to the most. */
+const retryTime = { first: 1000, most: 60_000 };
 
 /**
  * Guests that have booted and wait for a workload: one that is created for a container of the usual size gets the ids of
@@ -24,6 +24,7 @@ export class GuestPool {
   #promised = new Map<number, { guest: ReadyGuest; timer: NodeJS.Timeout }>();
   #closed = new AbortController();
   #filling: Promise<void> | undefined;
+  #retryTime = retryTime.first;
   #ending = new Set<Promise<void>>();
 
   constructor(parts: MicrovmParts) {
@@ -102,10 +103,12 @@ export class GuestPool {
     while (this.#ids && !this.#closed.signal.aborted && this.#ready.length < config.pool) {
       try {
         this.#add(await bootReadyGuest(this.#parts, await this.#ids(), this.#closed.signal));
+        this.#retryTime = retryTime.first;
       } catch (error) {
         if (this.#closed.signal.aborted) return;
         log.warn({ err: error }, `a guest of the pool did not boot: ${messageOf(error)}`);
-        setTimeout(() => this.#fill(), retryTime).unref();
+        setTimeout(() => this.#fill(), this.#retryTime).unref();
+        this.#retryTime = Math.min(2 * this.#retryTime, retryTime.most);
         return;
       }
     }
