@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isle } from '../fixtures/command-line.ts';
 import { startDaemon, type TestDaemon } from '../fixtures/daemon.ts';
 import { MachineConsole } from '../fixtures/machine-console.ts';
-import { tinyBootTime, tinyGuest, tinyImage, tinyPrompt } from '../fixtures/tiny-guest.ts';
+import { tinyBootTime, tinyGuest, tinyImage, tinyPrompt, tinySignedImage } from '../fixtures/tiny-guest.ts';
 
 describe('machines of all kinds', { concurrency: false }, () => {
   let daemon: TestDaemon;
@@ -75,6 +75,22 @@ describe('machines of all kinds', { concurrency: false }, () => {
     await ok('vm', 'destroy', 'modern');
     await ok('vm', 'remove', '-y', 'modern');
     await ok('network', 'rm', 'second');
+  });
+
+  test('with secure boot: a signed chain boots, and another one does not', async () => {
+    const secure = ['--boot', 'uefi-secure', '--memory', '512', '--vcpus', '1', ...plain];
+    await ok('vm', 'create', 'signed', '--image', `${tinySignedImage()},format=raw`, ...secure);
+    await ok('vm', 'start', 'signed');
+    {
+      using console = await consoleOf('signed');
+      assert.match(await console.run('dmesg'), /secureboot: Secure boot enabled/);
+    }
+    await ok('vm', 'remove', '-y', '--force', 'signed');
+    await ok('vm', 'create', 'unsigned', '--image', `${tinyImage()},format=raw`, ...secure);
+    await ok('vm', 'start', 'unsigned');
+    using console = new MachineConsole(daemon.socket, 'unsigned');
+    await console.see(/failed to load Boot\d+ .*: Access Denied/);
+    await ok('vm', 'remove', '-y', '--force', 'unsigned');
   });
 
   test('with processors of another kind', async () => {
