@@ -171,7 +171,7 @@ export class MachineRuntime implements Runtime {
       const { restoreFrom: _, ...hardware } = machine.hardware;
       await machine.save({ phase: 'running', startedAt: new Date().toISOString(), hardware });
     } catch (error) {
-      if (!(await hasRunAlready(machine))) throw await this.#startFailure(machine, error);
+      await this.#notStarted(machine, error);
     }
     failpoint('machine.start.after');
     return { pid };
@@ -350,13 +350,18 @@ export class MachineRuntime implements Runtime {
     }
   }
 
-  /** Its connection may be seen to end before it is, and its own words say more. */
-  async #startFailure(machine: Machine, error: unknown): Promise<unknown> {
+  /**
+   * Throws why, unless it is a unikernel that was through before anybody had spoken to its QEMU. Its connection may be seen to end before
+   * it is, and its own words say more.
+   */
+  async #notStarted(machine: Machine, error: unknown): Promise<void> {
     const gone = isIsleError(error, 'guestGone') || machine.over;
     if (gone) await Promise.race([machine.exit, sleep(dying, undefined, { ref: false })]);
+    const through = machine.hardware.spec.unikernel && machine.over;
+    if (through && (await machine.exit).reason === undefined) return;
     await this.#kill(machine);
-    if (!gone) return error;
-    return isleError('guestBoot', { why: (await machine.exit).reason ?? 'it ended' }, error);
+    if (!gone) throw error;
+    throw isleError('guestBoot', { why: (await machine.exit).reason ?? 'it ended' }, error);
   }
 
   async #kill(machine: Machine): Promise<void> {
@@ -366,13 +371,6 @@ export class MachineRuntime implements Runtime {
     });
     await machine.exit;
   }
-}
-
-/** A unikernel may be through before anybody has spoken to its QEMU. */
-async function hasRunAlready(machine: Machine): Promise<boolean> {
-  return (
-    machine.hardware.spec.unikernel === true && machine.over && (await machine.exit).reason === undefined
-  );
 }
 
 async function makeDirectory(place: MachinePlace, id: string): Promise<void> {
