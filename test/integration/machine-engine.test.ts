@@ -116,6 +116,18 @@ test('stock docker shows, stops and removes it, and is told what it cannot do', 
   await docker.ok('rm', '-v', 'box');
 });
 
+test('a paused one powers off when it is stopped, and is removed by force', async () => {
+  await daemon.ok('POST', '/isle/v1/machines', tinyMachine('still', { Disks: [disk] }));
+  await daemon.ok('POST', '/containers/still/start');
+  await consoleShows(daemon, 'still');
+  await daemon.ok('POST', '/containers/still/pause');
+  await daemon.ok('POST', '/containers/still/stop?t=60');
+  assert.equal((await stateOf(daemon, 'still')).ExitCode, 0, 'its guest was asked, and had the time');
+  await daemon.ok('POST', '/containers/still/start');
+  await daemon.ok('POST', '/containers/still/pause');
+  await daemon.ok('DELETE', '/isle/v1/machines/still?force=1&disks=1');
+});
+
 test('a block device that the host has mounted is nobody else’s', async (t) => {
   const file = join(daemon.root, 'loop.img');
   await writeFile(file, '');

@@ -38,6 +38,8 @@ export class Machine implements LiveMachine, LinkedMachine {
   readonly record: MachineRecord;
   readonly exit: Promise<Exit>;
   paused = false;
+  /** It was asked to power off while it was paused. */
+  shutdownPending = false;
   /** It is being killed: by us, for somebody who asked for it. */
   doomed = false;
   #parts: MachineParts;

@@ -181,7 +181,12 @@ export class MachineRuntime implements Runtime {
   async signal(id: string, signal: number): Promise<void> {
     const machine = await this.#get(id);
     if (machine.over) throw notRunning(id);
-    if (signal !== sigkill && !machine.hardware.spec.unikernel) return await this.machines.shutdown(id);
+    if (signal !== sigkill && !machine.hardware.spec.unikernel) {
+      // As with a frozen process it arrives with the thaw.
+      if (machine.paused) machine.shutdownPending = true;
+      else await this.machines.shutdown(id);
+      return;
+    }
     machine.doomed = true;
     await this.#parts.oci.signal(id, sigkill);
   }
@@ -224,8 +229,15 @@ export class MachineRuntime implements Runtime {
   async resume(id: string): Promise<void> {
     const machine = await this.#running(id);
     await this.#parts.oci.resume(id);
-    await (await machine.qmp()).execute('cont', undefined, { patience });
+    try {
+      await (await machine.qmp()).execute('cont', undefined, { patience });
+    } catch (error) {
+      if (machine.doomed) return; // Killed while it was frozen, it ended with the thaw.
+      throw error;
+    }
     machine.paused = false;
+    if (machine.shutdownPending) await this.machines.shutdown(id);
+    machine.shutdownPending = false;
     setClock(machine).catch((error: unknown) =>
       this.#parts.log.warn({ container: id, err: error }, "the guest's clock could not be set after a pause"),
     );
