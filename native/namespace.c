@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -20,8 +21,13 @@ static int write_map(pid_t pid, const char *name, const char *map) {
   return n == (ssize_t)strlen(map) ? 0 : -1;
 }
 
+static pid_t parent;
+
+/* It has copies of all our descriptors, the lock of the data root among them: where we are killed, it must not stay. */
 static int child_waits(void *data) {
   (void)data;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(1);
   for (;;) pause();
   return 0;
 }
@@ -29,6 +35,7 @@ static int child_waits(void *data) {
 int isle_child_start(struct isle_child *child, int flags, int (*run)(void *), void *data) {
   static const size_t stack_size = 64 * 1024;
   sigset_t all, before;
+  parent = getpid();
   child->stack = malloc(stack_size);
   if (!child->stack) return errno = ENOMEM, -1;
   /* It must not take a signal that is meant for us. */
