@@ -10,10 +10,15 @@ export interface Outcome {
 }
 
 /**
- * Files that fail are run once more, alone: what failed only because the machine was busy with others is named at
- * the end, and what is broken fails again.
+ * Files that fail are run once more, alone, after `sweep` took away what they left: what failed only because the machine was
+ * busy with others is named at the end, and what is broken fails again.
  */
-export async function runTestFiles(files: string[], width: number, env: NodeJS.ProcessEnv): Promise<Outcome> {
+export async function runTestFiles(
+  files: string[],
+  width: number,
+  env: NodeJS.ProcessEnv,
+  sweep: () => void = () => {},
+): Promise<Outcome> {
   const outcome: Outcome = { passed: 0, failed: 0, disturbed: [] };
   const queue = [...files].sort();
   const again: string[] = [];
@@ -26,6 +31,7 @@ export async function runTestFiles(files: string[], width: number, env: NodeJS.P
   };
   await Promise.all(Array.from({ length: width }, worker));
   for (const file of again) {
+    sweep();
     console.log(`--- once more, alone: ${file}`);
     const result = await runFile(file, env);
     outcome.passed += result.passed;

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, globSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { compareHost, readHost } from '../test/fixtures/host-state.ts';
+import { compareHost, readHost, sweepHost } from '../test/fixtures/host-state.ts';
 import { runTestFiles } from './test-files.ts';
 
 type Stage = { name: string; run(): boolean | Promise<boolean> };
@@ -63,10 +63,10 @@ function command(tool: string, args: string[]): boolean {
 }
 
 async function tests(files: string[], width = 2): Promise<boolean> {
-  const { passed, failed, disturbed } = await runTestFiles(files, width, {
-    ...process.env,
-    TMPDIR: temporary,
-  });
+  const env = { ...process.env, TMPDIR: temporary };
+  const { passed, failed, disturbed } = await runTestFiles(files, width, env, () =>
+    sweepHost(before, temporary),
+  );
   total.passed += passed;
   total.failed += failed;
   total.disturbed.push(...disturbed);
