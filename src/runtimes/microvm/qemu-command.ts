@@ -86,12 +86,14 @@ function busOf(type: string): 'device' | 'pci' {
 /**
  * Under TCG the guest's kernel cannot measure its clock while the host is busy: it is told. It need not defend itself against
  * its processor's side channels, which the emulation does not have, nor test its timer; and clearing all memory before it is
- * used (`init_on_alloc`), against leaks from this kernel to its own workload, is another tenth of its boot. `panic=-1 reboot=t` ends the VM at once when its kernel panics. Naming the numbers in all formats
- * of trace events (`trace_eval_init`) is a tenth of what a kernel does before its first process, and for people who trace.
+ * used (`init_on_alloc`), against leaks from this kernel to its own workload, is another tenth of its boot. `oops=panic
+ * panic=-1 reboot=t` ends the VM at once when its kernel falls over: Debian's 6.1 may when a process is killed that waits for
+ * a file of the share, and the workload would never end. Naming the numbers in all formats of trace events
+ * (`trace_eval_init`) is a tenth of what a kernel does before its first process, and for people who trace.
  */
 function kernelArguments({ accelerator, arch, tsc, kernelArguments: further }: Machine): string {
   const console = arch === 'arm64' ? 'ttyAMA0' : 'ttyS0';
-  const common = `console=${console} quiet panic=-1 reboot=t cryptomgr.notests i8042.noaux i8042.nokbd random.trust_cpu=on initcall_blacklist=trace_eval_init`;
+  const common = `console=${console} quiet oops=panic panic=-1 reboot=t cryptomgr.notests i8042.noaux i8042.nokbd random.trust_cpu=on initcall_blacklist=trace_eval_init`;
   const emulated =
     accelerator === 'tcg' ? ' nokaslr mitigations=off init_on_alloc=0 tsc=reliable no_timer_check' : '';
   const clock = tsc === undefined ? '' : ` tsc_early_khz=${tsc}`;

@@ -39,7 +39,7 @@ import { mountRoot, mountShare, unmountPlace } from './share.ts';
 import { statsOf } from './stats.ts';
 import { microvmTraits } from './traits.ts';
 import { updateLimits } from './update.ts';
-import { Vm } from './vm.ts';
+import { endsWithin, Vm } from './vm.ts';
 import { makeVmDirectory, moveVmDirectory, writeBootFile } from './vm-directory.ts';
 
 export type { MicrovmOptions };
@@ -48,6 +48,9 @@ const [sigkill, sigpipe, sigchld, sigstop] = [9, 13, 17, 19];
 
 /** Milliseconds for a guest to take a signal that its shim cannot pass on. */
 const signalTime = 3000;
+
+/** Milliseconds for a guest that was killed to end. */
+const endTime = 5000;
 
 /**
  * The Runtime contract with a kernel for each workload: QEMU and virtiofsd, confined in a container of their own whose
@@ -205,12 +208,15 @@ export class MicrovmRuntime implements Runtime {
     const ready = vm.record.phase === 'running' && !vm.paused;
     if (![sigkill, sigpipe, sigchld, sigstop].includes(signal))
       return await this.#parts.oci.signal(vm.monitor, signal);
+    if (signal === sigkill) vm.doomed = true;
     if (ready) {
       try {
-        return await within(
+        await within(
           signalTime,
           vm.agent().then((agent) => agent.signal(signal)),
         );
+        if (signal === sigkill) this.#endWhenStuck(vm);
+        return;
       } catch (error) {
         if (vm.over) throw notRunning(id);
         if (signal !== sigkill) throw error;
@@ -220,8 +226,18 @@ export class MicrovmRuntime implements Runtime {
         );
       }
     }
-    if (signal === sigkill) vm.doomed = true;
     await this.#parts.oci.signal(vm.monitor, signal);
+  }
+
+  /** A guest that took its kill may still not come to its end: its kernel has the last word. */
+  #endWhenStuck(vm: Vm): void {
+    const { oci, log } = this.#parts;
+    const end = async (): Promise<void> => {
+      if (await endsWithin(vm.exit, endTime)) return;
+      log.warn({ container: vm.id }, 'the guest was killed and does not end: the microVM is ended');
+      await oci.signal(vm.monitor, sigkill);
+    };
+    end().catch(() => {}); // It has ended after all.
   }
 
   async wait(id: string): Promise<Exit> {
