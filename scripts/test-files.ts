@@ -17,7 +17,7 @@ export async function runTestFiles(
   files: string[],
   width: number,
   env: NodeJS.ProcessEnv,
-  sweep: () => void = () => {},
+  sweep: () => Promise<void> = async () => {},
 ): Promise<Outcome> {
   const outcome: Outcome = { passed: 0, failed: 0, disturbed: [] };
   const queue = [...files].sort();
@@ -31,7 +31,7 @@ export async function runTestFiles(
   };
   await Promise.all(Array.from({ length: width }, worker));
   for (const file of again) {
-    sweep();
+    await sweep();
     console.log(`--- once more, alone: ${file}`);
     const result = await runFile(file, env);
     outcome.passed += result.passed;

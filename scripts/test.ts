@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, globSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { compareHost, readHost, sweepHost } from '../test/fixtures/host-state.ts';
+import { compareHost, readHost } from '../test/fixtures/host-state.ts';
+import { sweepRun } from '../test/fixtures/sweep.ts';
 import { runTestFiles } from './test-files.ts';
 
 type Stage = { name: string; run(): boolean | Promise<boolean> };
@@ -35,6 +36,7 @@ const before = readHost();
 const temporary = mkdtempSync(join(tmpdir(), 'isle-test-'));
 // Roots of user namespaces lie below, and who is root there has to get to them.
 chmodSync(temporary, 0o711);
+const instances = join(temporary, 'instances');
 for (const stage of stages) {
   if (asked.length > 0 && !asked.includes(stage.name)) continue;
   const started = performance.now();
@@ -63,9 +65,9 @@ function command(tool: string, args: string[]): boolean {
 }
 
 async function tests(files: string[], width = 2): Promise<boolean> {
-  const env = { ...process.env, TMPDIR: temporary };
+  const env = { ...process.env, TMPDIR: temporary, ISLE_TEST_INSTANCES: instances };
   const { passed, failed, disturbed } = await runTestFiles(files, width, env, () =>
-    sweepHost(before, temporary),
+    sweepRun(temporary, instances),
   );
   total.passed += passed;
   total.failed += failed;

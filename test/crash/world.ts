@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { linkPrefix } from '../../src/network/endpoints.ts';
 import type { TestDaemon } from '../fixtures/daemon.ts';
-import { mounts, processes } from '../fixtures/leftovers.ts';
+import { mountsBelow, processesOf } from '../fixtures/leftovers.ts';
 
 interface Stored {
   id: string;
@@ -67,20 +67,20 @@ export function readWorld(daemon: TestDaemon): World {
         .sort(),
     },
     host: {
-      roots: mounts(root)
+      roots: mountsBelow(root)
         .filter((point) => point.startsWith(`${runRoot}/rootfs/`) || isMapped(point, runRoot))
         .map((point) => base(isMapped(point, runRoot) ? dirname(point) : point))
         .sort(),
-      otherMounts: mounts(root)
+      otherMounts: mountsBelow(root)
         .filter((point) => !/\/(rootfs|netns|volumes)\//.test(point) && !isMapped(point, runRoot))
         // lxcfs stays for a while after the last container; what lies in a bundle goes with it.
         .filter((point) => !point.startsWith(`${runRoot}/lxcfs/`) && !inBundle.test(point))
         .sort(),
-      namespaces: mounts(root)
+      namespaces: mountsBelow(root)
         .filter((point) => point.startsWith(`${runRoot}/netns/`))
         .map(base)
         .sort(),
-      volumeMounts: mounts(root)
+      volumeMounts: mountsBelow(root)
         .filter((point) => point.startsWith(`${dataRoot}/volumes/`))
         .map((point) => point.split('/').at(-2)!),
       bundles: list(join(runRoot, 'containers')),
@@ -97,12 +97,12 @@ export function readWorld(daemon: TestDaemon): World {
       /** Ids of the containers that have one; an exec has its own beside the container's. */
       monitors: [
         ...new Set(
-          processes(root)
+          processesOf(root)
             .filter((line) => /\bconmon\b/.test(line))
             .map((line) => / -c ([0-9a-f]{64}) /.exec(line)?.[1] ?? line),
         ),
       ].sort(),
-      runtimes: processes(root).filter((line) => /\b(crun|runc)\b/.test(line) && !/\bconmon\b/.test(line)),
+      runtimes: processesOf(root).filter((line) => /\b(crun|runc)\b/.test(line) && !/\bconmon\b/.test(line)),
       /** Those of user-defined networks are named after their network. */
       bridges: links.filter((name) => name.startsWith(instance) || name.startsWith('br-')).sort(),
       links: links.filter((name) => name.startsWith(linkPrefix(instance))).sort(),

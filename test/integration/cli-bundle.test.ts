@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +8,7 @@ import { type Outcome, outcomeOf } from '../fixtures/command-line.ts';
 import { busyboxImage, pushTo } from '../fixtures/image-builder.ts';
 import { leftoversOf } from '../fixtures/leftovers.ts';
 import { startRegistry, type TestRegistry } from '../fixtures/registry.ts';
+import { newInstance } from '../fixtures/sweep.ts';
 
 const repository = join(import.meta.dirname, '../..');
 
@@ -17,7 +17,7 @@ describe('the bundled isle', () => {
   const root = mkdtempSync(join(tmpdir(), 'isle-cli-bundle-'));
   // Root inside a microVM is somebody else outside, who must reach its files.
   chmodSync(root, 0o711);
-  const place = { root, runRoot: join(root, 'run'), instance: `b${randomBytes(3).toString('hex')}` };
+  const place = { root, runRoot: join(root, 'run'), instance: newInstance('b') };
   const env = {
     PATH: process.env.PATH,
     HOME: root,

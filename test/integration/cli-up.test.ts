@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import { isle as call } from '../fixtures/command-line.ts';
 import { busyboxArchive } from '../fixtures/daemon.ts';
 import { leftoversOf } from '../fixtures/leftovers.ts';
+import { newInstance } from '../fixtures/sweep.ts';
 
 describe('isle up and isle down', () => {
   let root: string;
@@ -17,7 +18,7 @@ describe('isle up and isle down', () => {
     place = {
       dataRoot: join(root, 'data'),
       runRoot: join(root, 'run'),
-      instance: `u${randomBytes(3).toString('hex')}`,
+      instance: newInstance('u'),
     };
     env = {
       ISLE_HOST: '',

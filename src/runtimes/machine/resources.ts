@@ -1,5 +1,6 @@
 import type { MachineSpec } from '../../engine/machine.ts';
 import type { Resources } from '../../engine/model.ts';
+import { translatedOverhead } from './translated.ts';
 
 const mib = 1024 * 1024;
 
@@ -12,10 +13,11 @@ const overhead = 256 * mib;
 /** The limits of a machine's control group. */
 export function machineResources(
   resources: Resources,
-  { memory, maxMemory, graphics }: MachineSpec,
+  { memory, maxMemory, graphics, maxVcpus }: MachineSpec,
 ): Resources {
   const { memorySwap = 0, memoryReservation: _, ...rest } = resources;
-  const limit = Math.max(memory, maxMemory ?? 0) + overhead + (graphics ? 128 * mib : 0);
+  const screen = graphics ? 128 * mib : 0;
+  const limit = Math.max(memory, maxMemory ?? 0) + overhead + screen + translatedOverhead({ maxVcpus });
   return {
     ...rest,
     memory: limit,

@@ -236,8 +236,15 @@ export class MachineRuntime implements Runtime {
       throw error;
     }
     machine.paused = false;
-    if (machine.shutdownPending) await this.machines.shutdown(id);
+    const { shutdownPending } = machine;
     machine.shutdownPending = false;
+    // It goes on whatever becomes of that: whoever stops it waits, and kills it then.
+    if (shutdownPending)
+      await this.machines
+        .shutdown(id)
+        .catch((error: unknown) =>
+          this.#parts.log.warn({ container: id, err: error }, 'the machine could not be asked to power off'),
+        );
     setClock(machine).catch((error: unknown) =>
       this.#parts.log.warn({ container: id, err: error }, "the guest's clock could not be set after a pause"),
     );

@@ -25,6 +25,7 @@ export class GuestPool {
   #closed = new AbortController();
   #filling: Promise<void> | undefined;
   #retryTime = retryTime.first;
+  #retry: NodeJS.Timeout | undefined;
   #ending = new Set<Promise<void>>();
 
   constructor(parts: MicrovmParts) {
@@ -72,6 +73,7 @@ export class GuestPool {
   async close(): Promise<void> {
     this.#closed.abort();
     await this.#filling;
+    clearTimeout(this.#retry);
     for (const { guest, timer } of this.#promised.values()) {
       clearTimeout(timer);
       this.#end(guest);
@@ -107,7 +109,8 @@ export class GuestPool {
       } catch (error) {
         if (this.#closed.signal.aborted) return;
         log.warn({ err: error }, `a guest of the pool did not boot: ${messageOf(error)}`);
-        setTimeout(() => this.#fill(), this.#retryTime).unref();
+        clearTimeout(this.#retry);
+        this.#retry = setTimeout(() => this.#fill(), this.#retryTime).unref();
         this.#retryTime = Math.min(2 * this.#retryTime, retryTime.most);
         return;
       }

@@ -49,8 +49,8 @@ const [sigkill, sigpipe, sigchld, sigstop] = [9, 13, 17, 19];
 /** Milliseconds for a guest to take a signal that its shim cannot pass on. */
 const signalTime = 3000;
 
-/** Milliseconds for a guest that was killed to end. */
-const endTime = 5000;
+/** Milliseconds for a guest that was killed to end: it still sends what its workload wrote, to a host whose disk may be busy. */
+const endTime = 10_000;
 
 /**
  * The Runtime contract with a kernel for each workload: QEMU and virtiofsd, confined in a container of their own whose

@@ -1,5 +1,6 @@
 import type { MachineSpec } from '../../../engine/machine.ts';
 import { type Board, memoryBackend, memoryDevice, memoryStep } from '../board.ts';
+import { translatedSize } from '../translated.ts';
 import type { Node } from './blocks.ts';
 
 const mib = 1024 * 1024;
@@ -20,7 +21,7 @@ export function typeOptions(
   const shared = spec.shares.length > 0;
   return [
     ...['-machine', boardOf(spec, pflash)],
-    ...['-accel', accelerator === 'kvm' ? 'kvm' : `tcg,tb-size=${translated(spec)},thread=multi`],
+    ...['-accel', accelerator === 'kvm' ? 'kvm' : `tcg,tb-size=${translatedSize(spec)},thread=multi`],
     ...['-cpu', spec.cpuModel ?? defaultCpu(spec, accelerator)],
     ...['-smp', cpusOf(spec, board)],
     ...['-m', memoryOf(spec, memory)],
@@ -36,17 +37,6 @@ export function typeOptions(
       : ['-object', JSON.stringify(pluggedMemoryBackend(board.memory.room, shared))]),
   ];
 }
-
-/**
- * MiB of translated code that TCG keeps; it would grow to 1 GiB. With 20 (which a booted guest fills) an idle machine takes 55 MB beyond
- * its memory. Where processors may come, each must find some that nobody has yet: {@link regionsPerVcpu}.
- */
-function translated({ vcpus, maxVcpus = vcpus }: MachineSpec): number {
-  return maxVcpus > vcpus ? Math.max(256, 2 * regionsPerVcpu * maxVcpus) : 20;
-}
-
-/** TCG divides its buffer into so many regions for each possible processor, if each gets 2 MiB (QEMU's tcg/region.c). */
-export const regionsPerVcpu = 8;
 
 function boardOf({ type, arch, firmware, unikernel }: MachineSpec, pflash: boolean): string {
   const options = ['memory-backend=memory', 'dump-guest-core=off'];

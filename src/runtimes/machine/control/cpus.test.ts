@@ -11,7 +11,7 @@ function machine({ percent, kvm, most = 4 }: { percent: number; kvm: boolean; mo
   const answers: Record<string, () => unknown> = {
     'query-kvm': () => ({ enabled: kvm, present: kvm }),
     'x-query-jit': () => ({
-      'human-readable-text': `Translation buffer state:\ngen code size       ${percent}/100\n`,
+      'human-readable-text': `Translation buffer state:\ngen code size       ${percent * 2 ** 20}/${100 * 2 ** 20}\n`,
     }),
     'query-hotpluggable-cpus': () =>
       Array.from({ length: most }, (_, index) => ({
