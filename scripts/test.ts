@@ -50,13 +50,14 @@ for (const stage of stages) {
     process.exit(1);
   }
 }
-rmSync(temporary, { recursive: true, force: true });
 
 const left = await compareHost(before);
 if (left.length > 0) {
   console.error(`\nthe tests left this on the host:\n${left.map((line) => `  ${line}`).join('\n')}`);
   process.exit(1);
 }
+// Not before: what is still mounted there is to be told.
+rmSync(temporary, { recursive: true, force: true });
 console.log('\nthe host is as it was: no mount, link, rule, cgroup, namespace or process left');
 conclude();
 
