@@ -158,6 +158,29 @@ test('a monitor that never greets is given up', async (t) => {
   );
 });
 
+test('a socket at which nobody listens yet is waited for, and one of the dead is not for long', async (t) => {
+  const path = place(t);
+  const late = `
+import socket, sys, time
+monitor = socket.socket(socket.AF_UNIX)
+monitor.bind(sys.argv[1])
+print(flush=True)
+time.sleep(float(sys.argv[2]))
+monitor.listen()
+client, _ = monitor.accept()
+client.send(b'{"QMP": {}}\\n')
+client.recv(4096)
+client.send(b'{"return": {}, "id": 1}\\n')
+client.recv(4096)
+`;
+  const child = spawn('python3', ['-c', late, path, '0.3'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.after(() => child.kill('SIGKILL'));
+  await once(child.stdout, 'data');
+  (await connectQmp(path)).close();
+  await once(child, 'exit');
+  await assert.rejects(connectQmp(path), (error) => isIsleError(error, 'guestGone'));
+});
+
 test('a job is followed to its end, with progress, and its error is told', async (t) => {
   const changed = (status: string) =>
     `${JSON.stringify({ event: 'JOB_STATUS_CHANGE', data: { id: 'job', status } })}\n`;

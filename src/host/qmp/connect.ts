@@ -1,6 +1,7 @@
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { isleError } from '../../lib/errors.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errnoOf, isleError } from '../../lib/errors.ts';
 import { socketPath } from '../socket-path.ts';
 import { EventQueue } from './event-queue.ts';
 import { runJob } from './job.ts';
@@ -15,6 +16,9 @@ const defaultPatience = 5000;
  * most events.
  */
 const unaskedRate = 2000;
+
+/** Milliseconds from the moment that a socket is there until somebody listens at it: on a busy host that takes a while. */
+const listening = 2000;
 
 export interface QmpOptions {
   /** Milliseconds for the socket to appear and QEMU to greet. Default 5,000. */
@@ -32,11 +36,19 @@ export async function connectQmp(path: string, options: QmpOptions = {}): Promis
   const late = AbortSignal.timeout(patience);
   const either = signal ? AbortSignal.any([signal, late]) : late;
   const begin = performance.now();
+  const waited = (): number => performance.now() - begin;
   try {
-    using found = await socketPath(path, either);
-    const connection = new Connection(connect({ path: found.path }), signal);
-    await connection.open(Math.max(1, patience - (performance.now() - begin)));
-    return connection;
+    for (;;) {
+      using found = await socketPath(path, either);
+      const connection = new Connection(connect({ path: found.path }), signal);
+      try {
+        await connection.open(Math.max(1, patience - waited()));
+        return connection;
+      } catch (error) {
+        if (!connection.refused || waited() > Math.min(patience, listening)) throw error;
+      }
+      await sleep(5, undefined, { signal: either });
+    }
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
     if (late.aborted) throw isleError('guestUnresponsive', { what: 'monitor', waited: patience }, error);
@@ -92,6 +104,11 @@ class Connection implements Qmp {
       resolve();
     });
     signal?.addEventListener('abort', onAbort, { once: true });
+  }
+
+  /** Nobody listened. */
+  get refused(): boolean {
+    return errnoOf(this.#over?.cause) === 'ECONNREFUSED';
   }
 
   async open(patience: number): Promise<void> {
