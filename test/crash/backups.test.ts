@@ -5,10 +5,8 @@ import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { silentLog } from '../../src/lib/log.ts';
-import { openStore } from '../../src/state/store.ts';
-import { createDisks } from '../../src/storage/disks/service.ts';
-import { type FakeEngine, fakeEngine, withMachines } from '../fixtures/fake-engine.ts';
+import type { FakeEngine } from '../fixtures/fake-engine.ts';
+import { openMachines } from '../fixtures/fake-machines.ts';
 import { diskRequest, machineRequest } from '../fixtures/machine-request.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -41,7 +39,7 @@ async function endedAt(point: string, action: string): Promise<void> {
   const [dataRoot, repository] = [join(base, 'data'), join(base, 'backups')];
   try {
     await mkdir(dataRoot);
-    const made = await open(dataRoot);
+    const made = await openMachines(dataRoot);
     const { id } = await made.engine.machines.create(
       'web',
       machineRequest({}, [diskRequest({ kind: 'empty', size: 8 * 1024 * 1024 })]),
@@ -51,18 +49,18 @@ async function endedAt(point: string, action: string): Promise<void> {
     await made.engine.close();
     const told = await victim(dataRoot, repository, point === 'none' ? '' : `${point}=${action}`);
     if (point === 'none') assert.match(told, /removed/);
-    const first = await open(dataRoot);
+    const first = await openMachines(dataRoot);
     await checkAcknowledged(first, { id, image, repository, told });
     await first.engine.close();
     const state = await stateOf(dataRoot, repository, id, image);
-    const second = await open(dataRoot);
+    const second = await openMachines(dataRoot);
     await second.engine.close();
     assert.deepEqual(
       await stateOf(dataRoot, repository, id, image),
       state,
       'a second recovery has nothing to do',
     );
-    const third = await open(dataRoot);
+    const third = await openMachines(dataRoot);
     await goesOn(third, { id, image, repository });
     await third.engine.machines.remove('web', { force: true, disks: true });
     await third.engine.close();
@@ -132,18 +130,6 @@ function bitmapsOf(path: string): string[] {
   });
   const info = JSON.parse(text) as { 'format-specific': { data: { bitmaps?: { name: string }[] } } };
   return (info['format-specific'].data.bitmaps ?? []).map(({ name }) => name);
-}
-
-async function open(dataRoot: string): Promise<FakeEngine> {
-  const store = openStore(join(dataRoot, 'isle.db'));
-  const disks = createDisks({ dataRoot, log: silentLog() });
-  const fake = await fakeEngine({ dataRoot, store, disks }, undefined, withMachines);
-  const close = fake.engine.close.bind(fake.engine);
-  fake.engine.close = async () => {
-    await close();
-    store.close();
-  };
-  return fake;
 }
 
 /** What the victim told before it ended. */

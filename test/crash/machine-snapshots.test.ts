@@ -5,10 +5,8 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { silentLog } from '../../src/lib/log.ts';
-import { openStore } from '../../src/state/store.ts';
-import { createDisks } from '../../src/storage/disks/service.ts';
-import { type FakeEngine, fakeEngine, withMachines } from '../fixtures/fake-engine.ts';
+import type { FakeEngine } from '../fixtures/fake-engine.ts';
+import { openMachines } from '../fixtures/fake-machines.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -38,13 +36,13 @@ async function endedAt(point: string, action: string): Promise<void> {
     const told = await victim(dataRoot, point === 'none' ? '' : `${point}=${action}`);
     if (point === 'none') assert.ok(told.has('saved'), [...told].join('; '));
     else if (action === 'kill') assert.ok(!told.has('end'), 'nobody came by');
-    const first = await open(dataRoot);
+    const first = await openMachines(dataRoot);
     await first.engine.close();
-    const second = await open(dataRoot);
+    const second = await openMachines(dataRoot);
     check(second, told, dataRoot);
     const state = stateOf(second);
     await second.engine.close();
-    const third = await open(dataRoot);
+    const third = await openMachines(dataRoot);
     assert.deepEqual(stateOf(third), state, 'a second recovery has nothing to do');
     for (const name of ['live', 'linked', 'full', 'one'])
       if (third.engine.machines.list().some((machine) => machine.name === name)) {
@@ -57,18 +55,6 @@ async function endedAt(point: string, action: string): Promise<void> {
   } finally {
     await rm(base, { recursive: true, force: true });
   }
-}
-
-async function open(dataRoot: string): Promise<FakeEngine> {
-  const store = openStore(join(dataRoot, 'isle.db'));
-  const disks = createDisks({ dataRoot, log: silentLog() });
-  const fake = await fakeEngine({ dataRoot, store, disks }, undefined, withMachines);
-  const close = fake.engine.close.bind(fake.engine);
-  fake.engine.close = async () => {
-    await close();
-    store.close();
-  };
-  return fake;
 }
 
 function check({ engine, options }: FakeEngine, told: Set<string>, dataRoot: string): void {

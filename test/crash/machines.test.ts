@@ -5,10 +5,8 @@ import { mkdir, mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { silentLog } from '../../src/lib/log.ts';
-import { openStore } from '../../src/state/store.ts';
-import { createDisks } from '../../src/storage/disks/service.ts';
-import { type FakeEngine, fakeEngine, withMachines } from '../fixtures/fake-engine.ts';
+import type { FakeEngine } from '../fixtures/fake-engine.ts';
+import { openMachines } from '../fixtures/fake-machines.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -48,32 +46,20 @@ async function endedAt(point: string, action: string): Promise<void> {
     const told = await victim(dataRoot, file, point === 'none' ? '' : `${point}=${action}`);
     if (point === 'none') assert.ok(told.has('created three'), [...told].join('; '));
     else if (action === 'kill') assert.ok(!told.has('created three'), 'nobody came by');
-    const first = await open(dataRoot);
+    const first = await openMachines(dataRoot);
     checkAcknowledged(first, told);
     await first.engine.close();
     const state = await stateOf(dataRoot);
-    const second = await open(dataRoot);
+    const second = await openMachines(dataRoot);
     await second.engine.close();
     assert.deepEqual(await stateOf(dataRoot), state, 'a second recovery has nothing to do');
-    const third = await open(dataRoot);
+    const third = await openMachines(dataRoot);
     await removeAll(third);
     await third.engine.close();
     assert.deepEqual(await stateOf(dataRoot), { containers: [], machines: [], disks: [] });
   } finally {
     await rm(base, { recursive: true, force: true });
   }
-}
-
-async function open(dataRoot: string): Promise<FakeEngine> {
-  const store = openStore(join(dataRoot, 'isle.db'));
-  const disks = createDisks({ dataRoot, log: silentLog() });
-  const fake = await fakeEngine({ dataRoot, store, disks }, undefined, withMachines);
-  const close = fake.engine.close.bind(fake.engine);
-  fake.engine.close = async () => {
-    await close();
-    store.close();
-  };
-  return fake;
 }
 
 function checkAcknowledged({ engine, options }: FakeEngine, told: Set<string>): void {

@@ -3,27 +3,19 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { createServer } from '../../src/api/http/server.ts';
-import { readLog } from '../../src/lib/k8s-log/read.ts';
-import { silentLog } from '../../src/lib/log.ts';
 import { isle } from '../fixtures/command-line.ts';
-import { type FakeEngine, fakeEngine, withMachines } from '../fixtures/fake-engine.ts';
+import { type ServedMachines, serveMachines } from '../fixtures/fake-machines.ts';
 
 describe('isle vm changes hardware in virsh’s words', { concurrency: false }, () => {
   const directory = mkdtempSync(join(tmpdir(), 'isle-vm-hardware-'));
   const host = join(directory, 'docker.sock');
-  let fake: FakeEngine;
-  let server: Awaited<ReturnType<typeof createServer>>;
+  let served: ServedMachines;
   before(async () => {
-    fake = await fakeEngine({ readLog }, undefined, withMachines);
-    const config = { version: '0.0.0', dataRoot: fake.options.dataRoot };
-    server = await createServer({ engine: fake.engine, config, log: silentLog() });
-    await server.listen(host);
+    served = await serveMachines(host);
     await ok('create web --memory 256,maxmemory=1024 --vcpus 2,maxvcpus=4 --disk size=1 --disk device=cdrom');
   });
   after(async () => {
-    await server.close();
-    await fake.close();
+    await served.close();
     rmSync(directory, { recursive: true });
   });
   const vm = async (line: string) => await isle(host, ['vm', ...line.split(' ')]);
@@ -32,7 +24,7 @@ describe('isle vm changes hardware in virsh’s words', { concurrency: false }, 
     assert.equal(outcome.code, 0, `${line}: ${outcome.stderr}`);
     return outcome.stdout;
   };
-  const machine = () => fake.engine.machines.get('web').spec.machine;
+  const machine = () => served.fake.engine.machines.get('web').spec.machine;
 
   test('disks', async () => {
     assert.equal(await ok('attach-disk web size=2'), 'vdb\n');

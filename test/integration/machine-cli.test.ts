@@ -6,25 +6,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { isle, spawnIsle, Terminal } from '../fixtures/command-line.ts';
-import { type FakeEngine, fakeEngine, withMachines } from '../fixtures/fake-engine.ts';
-import { createServer } from '../../src/api/http/server.ts';
-import { readLog } from '../../src/lib/k8s-log/read.ts';
-import { silentLog } from '../../src/lib/log.ts';
+import { type ServedMachines, serveMachines } from '../fixtures/fake-machines.ts';
 
 describe('isle vm', { concurrency: false }, () => {
   const directory = mkdtempSync(join(tmpdir(), 'isle-vm-cli-'));
   const host = join(directory, 'docker.sock');
-  let fake: FakeEngine;
-  let server: Awaited<ReturnType<typeof createServer>>;
+  let served: ServedMachines;
   before(async () => {
-    fake = await fakeEngine({ readLog }, undefined, withMachines);
-    const config = { version: '0.0.0', dataRoot: fake.options.dataRoot };
-    server = await createServer({ engine: fake.engine, config, log: silentLog() });
-    await server.listen(host);
+    served = await serveMachines(host);
   });
   after(async () => {
-    await server.close();
-    await fake.close();
+    await served.close();
     rmSync(directory, { recursive: true });
   });
 
@@ -125,7 +117,7 @@ describe('isle vm', { concurrency: false }, () => {
     assert.match((await vm('console web')).stderr, /web is off\n +start it: isle vm start web/);
     assert.equal(await ok('start --wait web'), 'web\n');
     await ok('destroy web');
-    fake.world.programs.guest = async (_, io) => {
+    served.fake.world.programs.guest = async (_, io) => {
       io.out('booting\r\nKernel panic\r\n');
       await once(io.dead, 'abort');
       return 0;
@@ -138,7 +130,7 @@ describe('isle vm', { concurrency: false }, () => {
       /last lines of its console:\n {2}booting\n {2}Kernel panic\n[^]*shows no login prompt.* after 1 s\n +its screen is in .*boot.png; it runs on: isle vm console web/,
     );
     assert.ok(existsSync(picture));
-    delete fake.world.programs.guest;
+    delete served.fake.world.programs.guest;
     await ok('edit --graphics none web');
   });
 
@@ -172,7 +164,7 @@ describe('isle vm', { concurrency: false }, () => {
   test('a ticket opens once, soon, and only as it was given', async () => {
     await ok('start web');
     const { Ticket } = JSON.parse(await ok('display --ticket web')) as { Ticket: string };
-    const { machines } = fake.engine;
+    const { machines } = served.fake.engine;
     const screen = await machines.display(Ticket);
     assert.equal(String((await once(screen, 'data'))[0]), 'RFB 003.008\n');
     screen.destroy();

@@ -3,29 +3,24 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { createServer } from '../../src/api/http/server.ts';
-import { readLog } from '../../src/lib/k8s-log/read.ts';
-import { silentLog } from '../../src/lib/log.ts';
 import { isle } from '../fixtures/command-line.ts';
-import { type FakeEngine, fakeEngine, withMachines } from '../fixtures/fake-engine.ts';
+import { type ServedMachines, serveMachines } from '../fixtures/fake-machines.ts';
 import { diskRequest, machineRequest } from '../fixtures/machine-request.ts';
 
 describe('isle vm: snapshots, clones and saved memory', { concurrency: false }, () => {
   const directory = mkdtempSync(join(tmpdir(), 'isle-vm-snapshots-'));
   const host = join(directory, 'docker.sock');
-  let fake: FakeEngine;
-  let server: Awaited<ReturnType<typeof createServer>>;
+  let served: ServedMachines;
   before(async () => {
-    fake = await fakeEngine({ readLog }, undefined, withMachines);
-    const config = { version: '0.0.0', dataRoot: fake.options.dataRoot };
-    server = await createServer({ engine: fake.engine, config, log: silentLog() });
-    await server.listen(host);
-    await fake.engine.machines.create('deb', machineRequest({}, [diskRequest()]));
-    await fake.engine.machines.create('raw', machineRequest({}, [diskRequest(undefined, { format: 'raw' })]));
+    served = await serveMachines(host);
+    await served.fake.engine.machines.create('deb', machineRequest({}, [diskRequest()]));
+    await served.fake.engine.machines.create(
+      'raw',
+      machineRequest({}, [diskRequest(undefined, { format: 'raw' })]),
+    );
   });
   after(async () => {
-    await server.close();
-    await fake.close();
+    await served.close();
     rmSync(directory, { recursive: true });
   });
   const vm = (...words: string[]) => isle(host, ['vm', ...words]);
@@ -81,10 +76,10 @@ describe('isle vm: snapshots, clones and saved memory', { concurrency: false }, 
     assert.equal(code, 0, stderr);
     assert.match(stdout, /^[0-9a-f]{64}\n$/);
     assert.match(stderr, /its guest has no cloud-init seed/);
-    assert.equal(fake.engine.machines.get('then').state.phase, 'running');
+    assert.equal(served.fake.engine.machines.get('then').state.phase, 'running');
     await refused(/"deb" is in use|nameInUse|already in use/, 'clone', 'deb', 'then');
     assert.equal(await ok('save', 'then'), 'then\n');
-    assert.equal(fake.engine.machines.get('then').spec.machine.saved, true);
+    assert.equal(served.fake.engine.machines.get('then').spec.machine.saved, true);
     assert.equal(await ok('managedsave-remove', 'then'), 'then\n');
     assert.equal(await ok('clone', 'deb', '--name', 'twin', '--linked').then((id) => id.length), 65);
   });

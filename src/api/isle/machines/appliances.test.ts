@@ -4,22 +4,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { callApi } from '../../../../test/fixtures/docker-api.ts';
-import { fakeEngine, withMachines } from '../../../../test/fixtures/fake-engine.ts';
+import { serveMachines } from '../../../../test/fixtures/fake-machines.ts';
 import { diskRequest, machineRequest } from '../../../../test/fixtures/machine-request.ts';
 import { fileAppliances } from '../../../images/appliances/file-appliances.ts';
-import { silentLog } from '../../../lib/log.ts';
-import { createServer } from '../../http/server.ts';
 
 test('imports and exports answer with a stream, and with a status for what is wrong at once', async (t) => {
-  const fake = await fakeEngine({ appliances: fileAppliances() }, undefined, withMachines);
   const directory = await mkdtemp(join(tmpdir(), 'isle-api-'));
   const socket = join(directory, 'docker.sock');
-  const config = { version: '0.0.0', dataRoot: fake.options.dataRoot };
-  const server = await createServer({ engine: fake.engine, config, log: silentLog() });
-  await server.listen(socket);
+  const { fake, close } = await serveMachines(socket, { appliances: fileAppliances() });
   t.after(async () => {
-    await server.close();
-    await fake.close();
+    await close();
     await rm(directory, { recursive: true });
   });
   const post = (path: string, body: object) =>

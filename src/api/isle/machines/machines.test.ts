@@ -4,10 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { callApi } from '../../../../test/fixtures/docker-api.ts';
-import { type FakeEngine, fakeEngine, withMachines } from '../../../../test/fixtures/fake-engine.ts';
-import { readLog } from '../../../lib/k8s-log/read.ts';
-import { silentLog } from '../../../lib/log.ts';
-import { createServer } from '../../http/server.ts';
+import type { FakeEngine } from '../../../../test/fixtures/fake-engine.ts';
+import { serveMachines } from '../../../../test/fixtures/fake-machines.ts';
 
 const mebibyte = 1024 * 1024;
 
@@ -21,15 +19,11 @@ interface Api {
 }
 
 async function apiFor(t: { after(fn: () => Promise<void>): void }): Promise<Api> {
-  const fake = await fakeEngine({ readLog }, undefined, withMachines);
   const directory = await mkdtemp(join(tmpdir(), 'isle-api-'));
   const socket = join(directory, 'docker.sock');
-  const config = { version: '0.0.0', dataRoot: fake.options.dataRoot };
-  const server = await createServer({ engine: fake.engine, config, log: silentLog() });
-  await server.listen(socket);
+  const { fake, close } = await serveMachines(socket);
   t.after(async () => {
-    await server.close();
-    await fake.close();
+    await close();
     await rm(directory, { recursive: true });
   });
   return { fake, call: (method, path, body) => callApi(socket, { method, path, body }) };
